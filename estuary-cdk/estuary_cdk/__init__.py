@@ -1,0 +1,1 @@
+"""estuary_cdk."""

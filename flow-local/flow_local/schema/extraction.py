@@ -1,0 +1,150 @@
+"""Raw values at JSON pointers, from batches of documents.
+
+The pointers become nested msgspec structs whose leaves are `Raw`, so one pass over a document finds
+all its values and copies nothing else. A pointer that lies inside another pointer's value goes into
+a second struct (a layer) and costs a second pass. Documents that don't have the shape the structs
+assume (an array or a scalar where a pointer passes through) are walked level by level instead.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from estuary_cdk.errors import DataError, shortened
+from flow_local.schema import pointers
+from flow_local.schema.pointers import Tokens
+
+MISSING = b"null"
+
+Row = tuple[bytes, ...]
+_Read = Callable[[bytes], tuple[msgspec.Raw, ...]]
+
+
+class Extractor:
+    """Values at fixed pointers as raw JSON text.
+
+    `rows` returns one tuple per document, in the order of `pointers`, holding the exact bytes each
+    value has in the document (spelling of numbers, white space and escapes included). A missing
+    value gives its pointer's entry in `defaults`, else `null`. Where a property occurs twice the
+    last one counts. The pointer "" gives the document as it is.
+
+    Raises ConfigError for a bad pointer, DataError for a document that isn't JSON.
+    """
+
+    def __init__(
+        self, pointers_: Sequence[str], defaults: Mapping[str, bytes] | None = None
+    ) -> None:
+        self.pointers = tuple(pointers_)
+        self._paths = [pointers.tokens(pointer) for pointer in self.pointers]
+        defaults = defaults or {}
+        self._defaults = [defaults.get(pointer, MISSING) for pointer in self.pointers]
+        layers = _layers(dict(zip(self._paths, self._defaults, strict=True)))
+        self._reads = [layer.read for layer in layers]
+        places: dict[Tokens, int] = {(): 0}
+        for layer in layers:
+            places.update({path: len(places) + n for n, path in enumerate(layer.leaves)})
+        self._odd = [path for path in dict.fromkeys(self._paths) if path not in places]
+        places.update({path: len(places) + n for n, path in enumerate(self._odd)})
+        self._order = [places[path] for path in self._paths]
+        self._one_pass = (
+            len(layers) == 1 and not self._odd and self._order == list(range(1, len(places)))
+        )
+
+    def rows(self, documents: Sequence[bytes]) -> list[Row]:
+        """Return the values of each document, in order."""
+        if self._one_pass:
+            return self._rows_in_one_pass(self._reads[0], documents)
+        return [self._row(document) for document in documents]
+
+    def _rows_in_one_pass(self, read: _Read, documents: Sequence[bytes]) -> list[Row]:
+        rows: list[Row] = []
+        add = rows.append
+        for document in documents:
+            try:
+                add(tuple(map(bytes, read(document))))
+            except msgspec.DecodeError:
+                add(self._walked(document))
+        return rows
+
+    def _row(self, document: bytes) -> Row:
+        found: list[bytes] = [document]
+        try:
+            for read in self._reads:
+                found.extend(map(bytes, read(document)))
+            found.extend(self._value(document, path) for path in self._odd)
+        except msgspec.DecodeError:
+            return self._walked(document)
+        return tuple([found[place] for place in self._order])
+
+    def _value(self, document: bytes, path: Tokens) -> bytes:
+        value = pointers.located(document, path)
+        return self._defaults[self._paths.index(path)] if value is None else value
+
+    def _walked(self, document: bytes) -> Row:
+        try:
+            return tuple([self._value(document, path) for path in self._paths])
+        except msgspec.DecodeError as error:
+            raise DataError(f"can't read document {shortened(document)}: {error}") from error
+
+
+@dataclass(slots=True)
+class _Layer:
+    """Leaves none of which lies inside another: found in one pass over a document."""
+
+    leaves: dict[Tokens, bytes]  # with their defaults
+    inner: set[Tokens]
+
+    def has_room(self, path: Tokens) -> bool:
+        return path not in self.inner and not any(
+            path[:depth] in self.leaves for depth in range(1, len(path) + 1)
+        )
+
+    @property
+    def read(self) -> _Read:
+        struct, names = _struct(self.leaves)
+        values: Callable[[object], Any] = attrgetter(*[names[path] for path in self.leaves])
+        decode = msgspec.json.Decoder(struct).decode
+        if len(self.leaves) == 1:
+            return lambda document: (values(decode(document)),)
+        return lambda document: values(decode(document))
+
+
+def _layers(defaults: Mapping[Tokens, bytes]) -> list[_Layer]:
+    layers: list[_Layer] = []
+    for path, default in defaults.items():
+        if not path or not all(map(pointers.is_nameable, path)):
+            continue
+        layer = next((layer for layer in layers if layer.has_room(path)), None)
+        if layer is None:
+            layer = _Layer({}, set())
+            layers.append(layer)
+        layer.leaves[path] = default
+        layer.inner.update(path[:depth] for depth in range(1, len(path)))
+    return layers
+
+
+def _struct(leaves: Mapping[Tokens, bytes]) -> tuple[type[msgspec.Struct], dict[Tokens, str]]:
+    """Return a struct that holds the leaves, and the attribute path of each."""
+    children: dict[str, dict[Tokens, bytes]] = {}
+    for path, default in leaves.items():
+        children.setdefault(path[0], {})[path[1:]] = default
+    fields: list[tuple[str, Any, Any]] = []
+    names: dict[Tokens, str] = {}
+    for number, (token, below) in enumerate(children.items()):
+        name = f"f{number}"
+        if () in below:
+            default = msgspec.Raw(below[()])
+            fields.append((name, msgspec.Raw, msgspec.field(default=default, name=token)))
+            names[(token,)] = name
+            continue
+        child, inner = _struct(below)
+        fields.append((name, child, msgspec.field(default_factory=_always(child()), name=token)))
+        names.update(((token, *path), f"{name}.{inside}") for path, inside in inner.items())
+    return msgspec.defstruct("Values", fields, gc=False, frozen=True), names
+
+
+def _always(value: msgspec.Struct) -> Callable[[], msgspec.Struct]:
+    return lambda: value

@@ -1,0 +1,152 @@
+"""Documents judged against a collection's schema.
+
+Most documents of most schemas are proved valid by a generated decoder (`acceptors`). The others,
+and all documents of schemas that have none, are decoded to Python values and given to
+jsonschema_rs, which alone may call a document invalid. Integers of any size are judged exactly,
+fractions as doubles; where they are beyond a double, exactly.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+
+from estuary_cdk.errors import ConfigError, shortened
+from flow_local.schema import formats, pointers
+from flow_local.schema.acceptors import acceptors
+from flow_local.schema.dialect import Schema, parsed
+
+REASON_VALUE_CHARS = 100
+
+_decode = msgspec.json.Decoder().decode
+_decode_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The first invalid document of a batch: where it stands, what in it is wrong, and why.
+
+    `pointer` is the offending location in the document ("" for the document as a whole), `reason`
+    one line without a full stop that quotes the value shortened.
+    """
+
+    index: int
+    pointer: str
+    reason: str
+
+
+def compiled(schema: Schema) -> jsonschema_rs.Draft202012Validator:
+    """Return the judge for a plain schema, formats included.
+
+    Raises ConfigError naming the place in the schema that is malformed.
+    """
+    try:
+        return jsonschema_rs.Draft202012Validator(
+            schema, formats=formats.CUSTOM, validate_formats=True, offline=True
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        place = pointers.joined(getattr(error, "instance_path", ())) or "the root"
+        text = getattr(error, "message", str(error))
+        raise ConfigError(f"can't use schema: at {place}: {text}", pointer=place) from error
+
+
+class Validator:
+    """Judges batches of documents.
+
+    `schema` is JSON text. Raises ConfigError where it is malformed, uses a keyword that Flow
+    doesn't know, or refers to something that isn't there.
+    """
+
+    def __init__(self, schema: bytes) -> None:
+        plain = parsed(schema)
+        self._judge = compiled(plain)
+        self._acceptors = acceptors(plain)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether a decoder can prove documents of this schema valid."""
+        return self._acceptors is not None
+
+    def first_failure(self, documents: Sequence[bytes]) -> Failure | None:
+        """Return the first document that isn't a JSON object in UTF-8 that the schema allows."""
+        fast = self._acceptors
+        if fast is None or not _is_utf8(documents):
+            return self._first_judged(documents)
+        if len(fast) == 1:
+            return self._first_unproved(documents, fast[0])
+        for index, document in enumerate(documents):
+            try:
+                for accept in fast:
+                    accept(document)
+            except (msgspec.DecodeError, RecursionError):
+                if failure := self._judged(index, document):
+                    return failure
+        return None
+
+    def _first_unproved(
+        self, documents: Sequence[bytes], accept: Callable[[bytes], object]
+    ) -> Failure | None:
+        for index, document in enumerate(documents):
+            try:
+                accept(document)
+            except (msgspec.DecodeError, RecursionError):
+                if failure := self._judged(index, document):
+                    return failure
+        return None
+
+    def _first_judged(self, documents: Sequence[bytes]) -> Failure | None:
+        for index, document in enumerate(documents):
+            if failure := self._judged(index, document):
+                return failure
+        return None
+
+    def _judged(self, index: int, document: bytes) -> Failure | None:
+        try:
+            value = _value(document)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Failure(index, "", f"it isn't a JSON document: {error}")
+        if not isinstance(value, dict):
+            return Failure(index, "", f"{_shown(value)} is not an object")
+        if self._judge.is_valid(value):
+            return None
+        found = next(iter(self._judge.iter_errors(value)))
+        place = pointers.joined(found.instance_path)
+        keyword = pointers.joined(found.schema_path)
+        return Failure(index, place, f"{_reason(found)} (schema {keyword})")
+
+
+def _is_utf8(documents: Sequence[bytes]) -> bool:
+    text = b"\n".join(documents)
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _value(document: bytes) -> Any:
+    if not document.isascii():
+        document.decode()  # a decoder doesn't look at every byte
+    try:
+        return _decode(document)
+    except msgspec.DecodeError:
+        # A fraction beyond a double is a number all the same.
+        return _decode_exactly(document)
+
+
+def _reason(error: jsonschema_rs.ValidationError) -> str:
+    message = " ".join(error.message.split())
+    if len(message) <= 3 * REASON_VALUE_CHARS:
+        return message
+    keyword = next((part for part in reversed(error.schema_path) if isinstance(part, str)), "")
+    return f"{_shown(error.instance)} fails {keyword!r}"
+
+
+def _shown(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= REASON_VALUE_CHARS else shortened(text, REASON_VALUE_CHARS)

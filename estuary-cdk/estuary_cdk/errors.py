@@ -2,7 +2,7 @@
 
 CdkError
     ConfigError            the user           shown verbatim, no traceback, exit 1
-    DataError              the data's owner   a file, row or document can't be used as it is; shown verbatim
+    DataError              the data's owner   a file, row or document can't be used; shown verbatim
     ProtocolError          us or the peer
         LocalProtocolError     we broke the protocol: a bug of ours
         RemoteProtocolError    the peer broke the protocol

@@ -1,1 +1,12 @@
-"""transport."""
+"""Moves blocks of whole lines: the only code that touches the streams of a process.
+
+A reader hands over blocks of one or more complete lines, an empty block once the stream has ended.
+A writer takes such blocks. Neither knows what the lines say.
+"""
+
+from estuary_cdk.transport.memory import pair
+from estuary_cdk.transport.stdio import FdReader, FdWriter, claim_stdio
+from estuary_cdk.transport.streams import Reader, Writer
+from estuary_cdk.transport.thread import Thread
+
+__all__ = ["FdReader", "FdWriter", "Reader", "Thread", "Writer", "claim_stdio", "pair"]

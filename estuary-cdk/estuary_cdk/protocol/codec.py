@@ -1,0 +1,289 @@
+"""Bytes to messages and back: the only module that knows how the protocol spells JSON.
+
+Written: one compact line per message, camelCase, default-valued fields left out, opaque JSON byte
+for byte (but for line breaks, which JSON allows only between tokens and framing forbids).
+
+Read: also snake_case names with or without their `_json` suffix, nulls as absent, 64-bit numbers as
+strings, enums as integers, unknown fields ignored. The few kinds of message that carry documents
+(captured, loaded, load, store) are decoded a block at a time; when a line isn't spelled as we
+would, it is read again with all the patience above.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from types import UnionType
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Raw
+
+from estuary_cdk.errors import RemoteProtocolError, shortened
+from estuary_cdk.protocol import capture, materialize
+from estuary_cdk.protocol.message import ABSENT, Message
+
+Run = tuple[type[Message], list[Any]]
+
+_LEVEL: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_LIST: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+_ENCODE = msgspec.json.Encoder().encode
+
+# Spellings that no rule of the protocol's JSON mapping derives.
+_ALIASES = {"schemaJson": "documentSchema", "connectorStatePatches": "statePatches"}
+_ENUMS: dict[str, tuple[str, ...]] = {
+    "connectorType": ("INVALID", "", "LOCAL", "IMAGE"),
+    "type": materialize.CONSTRAINT_NAMES,
+    "exists": ("INVALID", "MUST", "MAY", "IMPLICIT", "CANNOT"),
+}
+
+
+def one_line(raw: bytes) -> bytes:
+    """Return JSON text without line breaks; the breaks can only stand between tokens."""
+    if b"\n" in raw or b"\r" in raw:
+        return raw.replace(b"\r", b" ").replace(b"\n", b" ")
+    return raw
+
+
+def encode_json(value: object) -> bytes:
+    """Spell a value as compact JSON; integers of any size and `Raw` parts stay exact."""
+    return _ENCODE(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The messages one side of a protocol may say, by their key in the envelope."""
+
+    messages: dict[str, type[Message]]
+    hot: tuple[str, ...]
+
+    def names(self) -> dict[type[Message], str]:
+        return {message: name for name, message in self.messages.items()}
+
+
+CAPTURE_REQUESTS = Vocabulary(capture.REQUESTS, ())
+CAPTURE_RESPONSES = Vocabulary(capture.RESPONSES, ("captured",))
+MATERIALIZE_REQUESTS = Vocabulary(materialize.REQUESTS, ("load", "store"))
+MATERIALIZE_RESPONSES = Vocabulary(materialize.RESPONSES, ("loaded",))
+
+
+class Codec:
+    """Encodes and decodes one vocabulary; stateless, so one serves any number of streams."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._messages = vocabulary.messages
+        self._prefixes = {
+            message: b'{"%s":' % name.encode() for name, message in vocabulary.messages.items()
+        }
+        hot = [(name, vocabulary.messages[name]) for name in vocabulary.hot]
+        envelope = msgspec.defstruct(
+            "Envelope",
+            [(name, message | None, None) for name, message in hot]
+            + [(name, Raw, ABSENT) for name in self._messages if name not in vocabulary.hot],
+            frozen=True,
+        )
+        self._envelopes: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope)
+        self._hot = vocabulary.hot
+        self._cold = tuple(name for name in self._messages if name not in vocabulary.hot)
+
+    def encode(self, message: Message) -> bytes:
+        """Spell one message as one line, its line break included."""
+        return one_line(self._prefixes[type(message)] + _ENCODE(message)) + b"}\n"
+
+    def decode(self, line: bytes) -> Message:
+        """Read one line.
+
+        Raises RemoteProtocolError for anything but an object with exactly one known message.
+        """
+        variants = self._variants(line)
+        if len(variants) != 1:
+            found = " and ".join(sorted(variants)) or "none"
+            raise RemoteProtocolError(
+                f"can't read message {shortened(line[:200])}: "
+                f"expected one of {', '.join(self._messages)}, found {found}"
+            )
+        [(name, raw)] = variants.items()
+        try:
+            return cast("Message", _patient(self._messages[name], raw, name))
+        except msgspec.MsgspecError as error:
+            raise RemoteProtocolError(f"can't read message {name!r}: {error}") from error
+
+    def decode_runs(self, block: bytes) -> list[Run]:
+        """Read a block of whole lines as runs of consecutive messages of one kind, in order."""
+        try:
+            envelopes = self._envelopes.decode_lines(block)
+        except msgspec.MsgspecError:
+            return _runs([self.decode(line) for line in block.splitlines() if line.strip()])
+        if len(self._hot) == 1:
+            # Almost always a whole block of documents: no need to look at each envelope twice.
+            [name] = self._hot
+            messages = [getattr(envelope, name) for envelope in envelopes]
+            if None not in messages:
+                return [(self._messages[name], messages)] if messages else []
+        return self._sorted_runs(block, envelopes)
+
+    def _sorted_runs(self, block: bytes, envelopes: Sequence[Any]) -> list[Run]:
+        messages: list[Message] = []
+        lines: list[bytes] = []
+        hot = [_getter(name) for name in self._hot]
+        for index, envelope in enumerate(envelopes):
+            for message_of in hot:
+                message = message_of(envelope)
+                if message is not None and _complete(message):
+                    messages.append(message)
+                    break
+            else:
+                message = self._cold_message(envelope)
+                if message is None:
+                    lines = lines or [line for line in block.split(b"\n") if line.strip()]
+                    message = self.decode(lines[index])
+                messages.append(message)
+        return _runs(messages)
+
+    def _cold_message(self, envelope: Any) -> Message | None:
+        found = [
+            (name, raw)
+            for name in self._cold
+            if (raw := getattr(envelope, name)) is not ABSENT and bytes(raw) != b"null"
+        ]
+        if len(found) != 1:
+            return None
+        [(name, raw)] = found
+        try:
+            return cast("Message", _patient(self._messages[name], raw, name))
+        except msgspec.MsgspecError as error:
+            raise RemoteProtocolError(f"can't read message {name!r}: {error}") from error
+
+    def _variants(self, line: bytes) -> dict[str, Raw]:
+        try:
+            line.decode()
+            level = _LEVEL.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RemoteProtocolError(
+                f"can't read message {shortened(line[:200])}: {error}",
+                hint="stdout carries the protocol alone: one JSON object per line",
+            ) from error
+        known = {_camel(name): raw for name, raw in level.items() if bytes(raw) != b"null"}
+        return {name: raw for name, raw in known.items() if name in self._messages}
+
+
+def _complete(message: Message) -> bool:
+    """Tell whether a hot message carries its key; if not, it may be spelled in another way."""
+    if isinstance(message, materialize.Load | materialize.Store):
+        return message.key is not ABSENT or message.key_packed != ""
+    return True
+
+
+def _getter(name: str) -> Callable[[Any], Message | None]:
+    return lambda envelope: cast("Message | None", getattr(envelope, name))
+
+
+def _runs(messages: Iterable[Message]) -> list[Run]:
+    return [(kind, list(run)) for kind, run in groupby(messages, key=type)]
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    camel = head + "".join(word[:1].upper() + word[1:] for word in tail)
+    return _ALIASES.get(camel, camel)
+
+
+@cache
+def _fields(message: type[Message]) -> dict[str, tuple[str, Any]]:
+    """Map every accepted spelling of a message's fields to (attribute, type)."""
+    hints = get_type_hints(message)
+    fields = {}
+    for field in msgspec.structs.fields(message):
+        hint = hints[field.name]
+        fields[field.encode_name] = (field.name, hint)
+        fields[f"{field.encode_name}Json"] = (field.name, hint)
+    return fields
+
+
+def _patient(kind: Any, raw: Raw, name: str) -> Any:
+    """Read `raw` as `kind` by the protocol's rules for reading, level by level."""
+    if kind is Raw:
+        return Raw(bytes(raw))
+    origin = get_origin(kind)
+    if origin in {Union, UnionType}:
+        [kind] = [option for option in get_args(kind) if option is not type(None)]
+        return _patient(kind, raw, name)
+    if isinstance(kind, type) and issubclass(kind, Message):
+        return _patient_message(kind, raw)
+    if origin is list:
+        [item] = get_args(kind)
+        return [_patient(item, each, name) for each in _LIST.decode(raw)]
+    if origin is dict:
+        _, item = get_args(kind)
+        return {key: _patient(item, each, name) for key, each in _LEVEL.decode(raw).items()}
+    if kind is str and name in _ENUMS and re.fullmatch(rb"\d+", bytes(raw)):
+        names = _ENUMS[name]
+        index = int(bytes(raw))
+        return names[index] if index < len(names) else names[0]
+    return msgspec.json.decode(raw, type=kind, strict=False)
+
+
+def _patient_message(kind: type[Message], raw: Raw) -> Message:
+    fields = _fields(kind)
+    values = {}
+    for spelled, value in _LEVEL.decode(raw).items():
+        known = fields.get(spelled) or fields.get(_camel(spelled))
+        if known is not None and bytes(value) != b"null":
+            attribute, hint = known
+            values[attribute] = _patient(hint, value, spelled)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise msgspec.ValidationError(str(error)) from error
+
+
+# Blocks: many messages of one kind in one go, their documents spliced in as they are.
+
+
+def _framed(documents: Sequence[bytes], prefix: bytes, suffix: bytes) -> bytes:
+    block = prefix + (suffix + prefix).join(documents) + suffix
+    if block.count(b"\n") != len(documents) or b"\r" in block:
+        block = prefix + (suffix + prefix).join(map(one_line, documents)) + suffix
+    return block
+
+
+def captured_block(binding: int, documents: Sequence[bytes]) -> bytes:
+    """Spell documents of one binding as `captured` lines; empty for no documents."""
+    if not documents:
+        return b""
+    return _framed(documents, b'{"captured":{"binding":%d,"doc":' % binding, b"}}\n")
+
+
+def loaded_block(binding: int, documents: Sequence[bytes]) -> bytes:
+    """Spell documents of one binding as `loaded` lines; empty for no documents."""
+    if not documents:
+        return b""
+    return _framed(documents, b'{"loaded":{"binding":%d,"doc":' % binding, b"}}\n")
+
+
+def load_line(binding: int, key: bytes, key_packed: bytes) -> bytes:
+    """Spell one `load`: `key` is JSON array text, `key_packed` base64 text."""
+    return b'{"load":{"binding":%d,"key":%b,"keyPacked":"%b"}}\n' % (binding, key, key_packed)
+
+
+def store_line(  # noqa: PLR0913 - the message has this many parts
+    binding: int,
+    key: bytes,
+    key_packed: bytes,
+    values: bytes,
+    document: bytes | None,
+    *,
+    exists: bool,
+    delete: bool,
+) -> bytes:
+    """Spell one `store`: `key` and `values` are JSON array texts, `key_packed` base64 text."""
+    return b'{"store":{"binding":%d,"key":%b,"keyPacked":"%b","values":%b%b%b%b}}\n' % (
+        binding,
+        key,
+        key_packed,
+        values,
+        b"" if document is None else b',"doc":' + document,
+        b',"exists":true' if exists else b"",
+        b',"delete":true' if delete else b"",
+    )

@@ -1,1 +1,51 @@
-"""materialize."""
+"""Writing collections into destinations: what an author describes, and what the kit does of it."""
+
+from estuary_cdk.materialize.bindings import Binding, Column, Field, Path, Shard, Table
+from estuary_cdk.materialize.changes import (
+    AddColumns,
+    Change,
+    CreateTable,
+    MigrateColumn,
+    RecreateTable,
+    RelaxColumns,
+    TruncateTable,
+)
+from estuary_cdk.materialize.destination import Destination, Fit, Forbidden, Rules
+from estuary_cdk.materialize.materialization import Materialization
+from estuary_cdk.materialize.patterns import (
+    AtLeastOnce,
+    Keys,
+    Loaded,
+    PostCommitApply,
+    RemoteAuthoritative,
+    Stores,
+    Transactor,
+)
+
+__all__ = [
+    "AddColumns",
+    "AtLeastOnce",
+    "Binding",
+    "Change",
+    "Column",
+    "CreateTable",
+    "Destination",
+    "Field",
+    "Fit",
+    "Forbidden",
+    "Keys",
+    "Loaded",
+    "Materialization",
+    "MigrateColumn",
+    "Path",
+    "PostCommitApply",
+    "RecreateTable",
+    "RelaxColumns",
+    "RemoteAuthoritative",
+    "Rules",
+    "Shard",
+    "Stores",
+    "Table",
+    "Transactor",
+    "TruncateTable",
+]

@@ -46,9 +46,9 @@ class Stores:
 
     `keys` and `values` hold the JSON text of an array each, in the order of the binding's fields.
     `documents` is None where the binding selects none. `exists` tells that the key has a row;
-    without it there is none (standard updates) or it doesn't matter (delta updates). `deletes` marks
-    documents that tell of a deletion: a destination that deletes rows then deletes the one that
-    exists, if one exists, and stores nothing; any other stores the document as it is.
+    without it there is none (standard updates) or it doesn't matter (delta updates). `deletes`
+    marks documents that tell of a deletion: a destination that deletes rows then deletes the row if
+    it exists, and stores nothing; any other stores the document as it is.
     """
 
     binding: int
@@ -74,7 +74,7 @@ class Loads(Protocol):
         ...
 
     def store(self, batch: Stores) -> None:
-        """Take documents; none of it may be seen by others before the transaction commits."""
+        """Take documents of this transaction."""
         ...
 
 

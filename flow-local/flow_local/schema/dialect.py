@@ -172,6 +172,13 @@ def with_children(node: dict[str, Any], change: Callable[[Any], Any]) -> dict[st
     return result
 
 
+def transformed(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Return the schema with `change` applied to every schema in it, the innermost first."""
+    if not isinstance(schema, dict):
+        return schema
+    return change(with_children(schema, lambda child: transformed(child, change)))
+
+
 def _subschemas(
     node: Any, path: tuple[str | int, ...], base: str
 ) -> Iterator[tuple[tuple[str | int, ...], str, Any]]:

@@ -28,6 +28,7 @@ class FdReader:
         self._pending: asyncio.Future[bytes] | None = None
         self._rest: list[bytes] = []
         self._rest_bytes = 0
+        self._closed = False
         _widen(fd)
 
     async def read(self) -> bytes:
@@ -58,6 +59,14 @@ class FdReader:
                 f"can't read the last line {last!r}: the stream ended before its line break"
             )
         return b""
+
+    async def close(self) -> None:
+        """Give the descriptor back, after the block that is being waited for, if any."""
+        if not self._closed:
+            self._closed = True
+            with suppress(OSError):
+                await self._thread.run(lambda: os.close(self._fd))
+            self._thread.stop()
 
 
 class FdWriter:

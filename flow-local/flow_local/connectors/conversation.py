@@ -1,0 +1,229 @@
+"""One stream of requests and responses with a connector, the runtime's side of it.
+
+Every request is judged before it is sent and every response before it is handed over. What goes
+wrong comes out as one sentence with the task's name: ConnectorFailed where the process ended badly,
+RemoteProtocolError where it said something it may not.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from estuary_cdk.errors import RemoteProtocolError
+from estuary_cdk.protocol import capture
+from estuary_cdk.protocol.capture_session import CaptureSession
+from estuary_cdk.protocol.codec import (
+    CAPTURE_REQUESTS,
+    CAPTURE_RESPONSES,
+    MATERIALIZE_REQUESTS,
+    MATERIALIZE_RESPONSES,
+    Codec,
+    Run,
+)
+from estuary_cdk.protocol.materialize_session import MaterializeSession
+from estuary_cdk.protocol.message import Message
+from estuary_cdk.protocol.session import Side
+from flow_local.connectors.endpoint import Endpoint
+from flow_local.connectors.failures import connector_failed
+from flow_local.connectors.process import OnEvent, Process, launch
+
+EXIT_WAIT_S: Final = 10.0
+STOP_GRACE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """A task's connector: how to start it, whose it is, and who gets what it logs."""
+
+    endpoint: Endpoint
+    task: str
+    on_event: OnEvent
+    log_level: str = "info"
+
+
+class _CaptureJudge:
+    def __init__(self) -> None:
+        self._session = CaptureSession(Side.RUNTIME)
+        self.requests_end = self._session.requests_end
+        self.responses_end = self._session.responses_end
+
+    def request(self, message: Message) -> None:
+        self._session.request(message)  # type: ignore[arg-type] # the table judges its kind
+
+    def responses(self, kind: type[Message], messages: Sequence[Any]) -> None:
+        if kind is capture.Opened:
+            for message in messages:
+                self._session.opened(message)
+        else:
+            self._session.response(kind, len(messages))
+
+    def block(self, kind: type[Message], count: int) -> None:
+        raise NotImplementedError(f"{kind.__name__}: a capture has no blocks of {count} requests")
+
+
+class _MaterializeJudge:
+    def __init__(self) -> None:
+        self._session = MaterializeSession(Side.RUNTIME)
+        self.requests_end = self._session.requests_end
+        self.responses_end = self._session.responses_end
+        self.block = self._session.request
+
+    def request(self, message: Message) -> None:
+        self._session.request(type(message))
+
+    def responses(self, kind: type[Message], messages: Sequence[Any]) -> None:
+        self._session.response(kind, len(messages))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A protocol as a conversation needs it."""
+
+    requests: Codec
+    responses: Codec
+    judge: Callable[[], "_CaptureJudge | _MaterializeJudge"]
+
+
+CAPTURE: Final = Dialogue(Codec(CAPTURE_REQUESTS), Codec(CAPTURE_RESPONSES), _CaptureJudge)
+MATERIALIZE: Final = Dialogue(
+    Codec(MATERIALIZE_REQUESTS), Codec(MATERIALIZE_RESPONSES), _MaterializeJudge
+)
+
+
+class Conversation:
+    """A process and the judge of what is said; made by `conversation`.
+
+    One coroutine may send while another receives. `what` is the verb of error messages.
+    """
+
+    def __init__(
+        self, connector: Connector, process: Process, dialogue: Dialogue, what: str
+    ) -> None:
+        self._connector = connector
+        self._process = process
+        self._dialogue = dialogue
+        self._judge = dialogue.judge()
+        self._what = what
+        self._ended = False
+
+    @property
+    def pid(self) -> int:
+        """The connector's process id."""
+        return self._process.pid
+
+    async def send(self, request: Message) -> None:
+        """Judge and send one request, and see it out of this process."""
+        self._judge.request(request)
+        try:
+            await self._process.stdin.write(self._dialogue.requests.encode(request))
+            await self._process.stdin.flush()
+        except RemoteProtocolError as error:
+            raise await self._broken(error) from error
+
+    async def send_block(self, kind: type[Message], count: int, block: bytes) -> None:
+        """Judge and send `count` requests of one kind that are spelt out already."""
+        self._judge.block(kind, count)
+        try:
+            await self._process.stdin.write(block)
+        except RemoteProtocolError as error:
+            raise await self._broken(error) from error
+
+    async def end_requests(self) -> None:
+        """Say that no more requests will come."""
+        self._judge.requests_end()
+        try:
+            await self._process.stdin.close()
+        except RemoteProtocolError as error:
+            raise await self._broken(error) from error
+
+    async def receive(self) -> list[Run]:
+        """Return the next responses, or [] when the connector ended where it may, with status 0.
+
+        A cancelled call loses nothing.
+        """
+        if self._ended:
+            return []
+        try:
+            block = await self._process.stdout.read()
+        except RemoteProtocolError as error:
+            raise await self._broken(error) from error
+        if not block:
+            await self._end()
+            return []
+        try:
+            runs = self._dialogue.responses.decode_runs(block)
+            for kind, messages in runs:
+                self._judge.responses(kind, messages)
+        except RemoteProtocolError as error:
+            raise self._violation(error) from error
+        return runs
+
+    async def expect(self, kind: type[Message]) -> Message:
+        """Return the one response that must come now."""
+        runs = await self.receive()
+        if not runs:
+            raise self._violation(
+                RemoteProtocolError(f"the connector exited without answering {kind.__name__!r}")
+            )
+        [(found, messages), *more] = runs
+        if found is not kind or len(messages) != 1 or more:
+            raise self._violation(
+                RemoteProtocolError(f"expected one {kind.__name__!r}, found more or something else")
+            )
+        message: Message = messages[0]
+        return message
+
+    async def _end(self) -> None:
+        status = await self._process.ended(EXIT_WAIT_S)
+        if status is None:
+            raise self._violation(
+                RemoteProtocolError("the connector closed its stdout but didn't exit")
+            )
+        if status != 0:
+            raise connector_failed(self._connector.task, self._what, status, self._process.said)
+        try:
+            self._judge.responses_end()
+        except RemoteProtocolError as error:
+            raise self._violation(
+                RemoteProtocolError(
+                    f"the connector exited with status 0 in the middle of its work: {error.message}"
+                )
+            ) from error
+        self._ended = True
+
+    async def _broken(self, error: RemoteProtocolError) -> Exception:
+        """Return why a stream broke: how the process ended, if it did."""
+        status = await self._process.ended(EXIT_WAIT_S)
+        if status is None:
+            return self._violation(error)
+        if status == 0:
+            return self._violation(
+                RemoteProtocolError("the connector exited with status 0 in the middle of its work")
+            )
+        return connector_failed(self._connector.task, self._what, status, self._process.said)
+
+    def _violation(self, error: RemoteProtocolError) -> RemoteProtocolError:
+        task = self._connector.task
+        return RemoteProtocolError(
+            f"can't {self._what} {task!r}: {error.message}", hint=error.hint, task=task
+        )
+
+
+@asynccontextmanager
+async def conversation(
+    connector: Connector, dialogue: Dialogue, what: str, grace_s: float = STOP_GRACE_S
+) -> AsyncIterator[Conversation]:
+    """Start the connector for one conversation and end its process when the block is left.
+
+    Left without an error, the process has `grace_s` to end by itself after its stdin closed, and
+    the same again after SIGTERM; left with an error other than cancellation, it is killed at once.
+    """
+    process = await launch(connector.endpoint, connector.on_event, connector.log_level)
+    try:
+        yield Conversation(connector, process, dialogue, what)
+    except Exception:
+        await process.kill()
+        raise
+    finally:
+        await process.stop(grace_s)

@@ -1,1 +1,60 @@
-"""catalog."""
+"""The catalog: what a flow.yaml and its files say, checked, with the place of every mistake."""
+
+from flow_local.catalog.bundle import bundle
+from flow_local.catalog.diagnostics import CatalogError, Diagnostics
+from flow_local.catalog.loader import load
+from flow_local.catalog.models import (
+    AutoDiscover,
+    Capture,
+    CaptureBinding,
+    Catalog,
+    Collection,
+    DekafEndpoint,
+    Endpoint,
+    FieldChoices,
+    ImageEndpoint,
+    IncompatibleSchemaChange,
+    Ingest,
+    LocalEndpoint,
+    Materialization,
+    MaterializationBinding,
+    PartitionSelector,
+    Projection,
+    Shards,
+    Source,
+    SourceCapture,
+    Step,
+    Test,
+    Verify,
+)
+from flow_local.catalog.nodes import Location
+
+__all__ = [
+    "AutoDiscover",
+    "Capture",
+    "CaptureBinding",
+    "Catalog",
+    "CatalogError",
+    "Collection",
+    "DekafEndpoint",
+    "Diagnostics",
+    "Endpoint",
+    "FieldChoices",
+    "ImageEndpoint",
+    "IncompatibleSchemaChange",
+    "Ingest",
+    "LocalEndpoint",
+    "Location",
+    "Materialization",
+    "MaterializationBinding",
+    "PartitionSelector",
+    "Projection",
+    "Shards",
+    "Source",
+    "SourceCapture",
+    "Step",
+    "Test",
+    "Verify",
+    "bundle",
+    "load",
+]

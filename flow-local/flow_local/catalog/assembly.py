@@ -11,6 +11,7 @@ from flow_local.catalog.nodes import Location, Node, kind
 SECTIONS = ("captures", "collections", "materializations", "tests", "storageMappings")
 TOP_LEVEL = ("$schema", "import", *SECTIONS)
 
+
 def assembled(path: str, mistakes: Mistakes) -> Node:
     """Return one catalog of the file at `path` and all it imports, every reference inlined."""
     files = Files(mistakes)
@@ -59,9 +60,7 @@ def _imports(root: Node, mistakes: Mistakes) -> list[Node]:
     return [i for i in listed.items if isinstance(i.value, str) and "://" not in i.value]
 
 
-def _add(
-    defined: dict[str, Node], section: str, stanza: Node | None, mistakes: Mistakes
-) -> None:
+def _add(defined: dict[str, Node], section: str, stanza: Node | None, mistakes: Mistakes) -> None:
     if stanza is None or stanza.value is None:
         return
     if not isinstance(stanza.value, Mapping):

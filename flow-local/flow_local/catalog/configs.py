@@ -1,8 +1,8 @@
 """Endpoint configs made ready for connectors: environment variables put in, secrets decrypted.
 
 `${env:NAME}` inside a string is replaced by that environment variable. The result is always part of
-that string: it is never parsed, so a variable can't add keys and "5432" stays a string. `$${` stands
-for a literal `${`; `${` before anything but `env:` is left alone.
+that string: it is never parsed, so a variable can't add keys, and "5432" stays a string. `$${`
+stands for a literal `${`; `${` before anything but `env:` is left alone.
 
 A config with a `sops` member is encrypted: it is decrypted as a whole by the `sops` program, then
 the suffix that marks encrypted keys is dropped. No variables are put into it, since a secret may
@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from estuary_cdk.errors import ConfigError, shortened
 from flow_local.catalog.diagnostics import CatalogError, Mistakes
 from flow_local.catalog.json_text import parse_json
 from flow_local.catalog.nodes import Node, encoded
-
-from estuary_cdk.errors import ConfigError, shortened
 
 SOPS_SECONDS_MAX = 60
 
@@ -98,9 +97,7 @@ def _without_suffix(node: Node, suffix: str) -> Node:
     return Node(members, node.location)
 
 
-def _substituted(
-    node: Node, name: str, environment: Mapping[str, str], mistakes: Mistakes
-) -> Node:
+def _substituted(node: Node, name: str, environment: Mapping[str, str], mistakes: Mistakes) -> Node:
     value = node.value
     if isinstance(value, str):
         return Node(_text(node, value, name, environment, mistakes), node.location)

@@ -4,9 +4,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from flow_local.catalog.nodes import Location
-
 from estuary_cdk.errors import ConfigError
+from flow_local.catalog.nodes import Location
 
 MISTAKES_RENDERED_MAX = 100
 

@@ -11,6 +11,7 @@ from flow_local.catalog.yaml_text import parse_yaml
 
 FILE_BYTES_MAX = 64 << 20
 
+
 @dataclass(slots=True)
 class Files:
     """Reads each file once; a file that can't be read is a mistake of the line that names it."""

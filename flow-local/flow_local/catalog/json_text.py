@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 
 import msgspec
-from flow_local.catalog.diagnostics import CatalogError
-from flow_local.catalog.nodes import Location, Node, NodeValue, Number
 
 from estuary_cdk.errors import shortened
+from flow_local.catalog.diagnostics import CatalogError
+from flow_local.catalog.nodes import Location, Node, NodeValue, Number
 
 DEPTH_MAX = 200
 
@@ -19,7 +19,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORD = re.compile(r"[A-Za-z]+")
-_WORDS: dict[str, None | bool] = {"null": None, "true": True, "false": False}
+_WORDS: dict[str, bool | None] = {"null": None, "true": True, "false": False}
 
 
 def parse_json(text: str, file: str) -> Node:

@@ -36,7 +36,7 @@ class Number:
         return int(self.text) if self.text.lstrip("-").isdigit() else None
 
 
-NodeValue: TypeAlias = "None | bool | str | Number | Mapping[str, Node] | tuple[Node, ...]"
+NodeValue: TypeAlias = "bool | str | Number | Mapping[str, Node] | tuple[Node, ...] | None"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from estuary_cdk.errors import shortened
 from flow_local.catalog.diagnostics import Mistakes, did_you_mean
 from flow_local.catalog.durations import duration
 from flow_local.catalog.nodes import Location, Node, Number, encoded, kind
-
-from estuary_cdk.errors import shortened
 
 COUNT_MAX = 2**32 - 1
 
@@ -41,7 +40,8 @@ class Stanza:
     def required(self, key: str, hint: str | None = None) -> Node | None:
         """Return what `key` holds, noting a mistake when nothing is there."""
         found = self.member(key)
-        if found is None and isinstance(self.node.value, Mapping):
+        unread = self.mistakes.incomplete and key in self.node.members
+        if found is None and isinstance(self.node.value, Mapping) and not unread:
             self.note(self.node, f"can't use {self.name}: {key!r} is missing", hint)
         return found
 

@@ -58,7 +58,9 @@ def read_endpoint(task: Stanza, kinds: tuple[str, ...], secrets: Secrets) -> End
 def _read_image(outer: Stanza, secrets: Secrets) -> Endpoint:
     inner = outer.below("connector", ("image", "config"))
     assert inner is not None
-    image = inner.required_text("image", "write for example 'image: ghcr.io/estuary/source-http:v1'")
+    image = inner.required_text(
+        "image", "write for example 'image: ghcr.io/estuary/source-http:v1'"
+    )
     return ImageEndpoint(image, _config(inner, outer.name, secrets), inner.location)
 
 
@@ -153,7 +155,9 @@ def note_repeated_resources(
         for identity in {resource.value, resource.path} - {None, b"{}"}:
             assert identity is not None
             if identity in first:
-                message = f"can't use a binding of {task}: {first[identity]} binds the same resource"
+                message = (
+                    f"can't use a binding of {task}: {first[identity]} binds the same resource"
+                )
                 mistakes.add(location, message, "remove or disable one of them")
                 break
             first[identity] = location

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from flow_local.catalog.diagnostics import CatalogError
-from flow_local.catalog.nodes import Location, Node, NodeValue, Number
-from yaml.cyaml import CParser
+from yaml.cyaml import CParser  # type: ignore[attr-defined] # the stubs hide it
 from yaml.resolver import BaseResolver
 
 from estuary_cdk.errors import shortened
+from flow_local.catalog.diagnostics import CatalogError
+from flow_local.catalog.nodes import Location, Node, NodeValue, Number
 
 DEPTH_MAX = 200
 NODES_MAX = 2_000_000
@@ -33,10 +33,10 @@ _FLOAT = re.compile(r"([-+]?)([0-9]*)(?:\.([0-9]*))?([eE][-+]?[0-9]+)?")
 _NOT_JSON = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
-class _Composer(CParser, BaseResolver):  # type: ignore[misc] # PyYAML's C parser is untyped
+class _Composer(CParser, BaseResolver):
     """PyYAML's parser without any idea of what plain scalars mean."""
 
-    DEFAULT_SCALAR_TAG = _UNTAGGED
+    DEFAULT_SCALAR_TAG = _UNTAGGED  # type: ignore[misc] # the stubs call it final
 
     def __init__(self, stream: str) -> None:
         CParser.__init__(self, stream)
@@ -62,7 +62,7 @@ def parse_yaml(text: str, file: str) -> Node:
     return Node({}, start) if root is None else _Conversion(file).node(root)
 
 
-def resolve_plain(text: str) -> None | bool | str | Number:
+def resolve_plain(text: str) -> bool | str | Number | None:
     """Return what an unquoted scalar means."""
     if text in _NULLS:
         return None
@@ -163,7 +163,7 @@ class _Conversion:
                 members.setdefault(key, member)
         return size
 
-    def scalar(self, node: Any) -> None | bool | str | Number:
+    def scalar(self, node: Any) -> bool | str | Number | None:
         text: str = node.value
         if node.tag == _UNTAGGED and not node.style:
             if _NOT_JSON.fullmatch(text):

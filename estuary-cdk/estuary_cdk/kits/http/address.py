@@ -80,6 +80,14 @@ def joined(base: str, path: str) -> str:
     )
 
 
+def resolved(base: str, reference: str) -> str:
+    """Return the address that a server's `reference`, whole or relative to `base`, leads to."""
+    try:
+        return checked(urljoin(base, reference))
+    except ValueError as error:
+        raise ConfigError(f"can't use an address the server gave: {error}") from error
+
+
 def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
     """Return `url` with query parameters added; one that was there already is replaced."""
     if not parameters:
@@ -106,7 +114,7 @@ def redirected(request: Request, status: int, location: str) -> Request:
     Within the same origin everything goes along. To another origin only impersonal headers do, and
     neither a request body nor an unencrypted hop after an encrypted one is allowed (ConfigError).
     """
-    url = checked(urljoin(request.url, location))
+    url = resolved(request.url, location)
     place = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
     turned = replace(request, url=url)
     if status == 303 or (status in {301, 302} and request.method == "POST"):

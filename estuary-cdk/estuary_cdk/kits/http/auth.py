@@ -30,13 +30,12 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class TokenCall:
-    """A form to post to a token endpoint; `repeatable` when doing it twice does no harm."""
+    """A form to post to a token endpoint, perhaps more than once: a restart would repeat it too."""
 
     url: str
     form: Mapping[str, str] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
-    repeatable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

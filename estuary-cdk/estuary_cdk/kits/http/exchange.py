@@ -219,7 +219,7 @@ class Exchanges:
         }
         request = Request("POST", checked(call.url), headers, urlencode(call.form).encode())
         try:
-            answer = await self.whole(Call(request, repeatable=call.repeatable, signed=False))
+            answer = await self.whole(Call(request, repeatable=True, signed=False))
         except Refused as error:
             place = self.redaction.url(call.url)
             raise Refused(

@@ -119,9 +119,7 @@ class TokenSigner:
         refresh_token = self._form.get("refresh_token")
         secrets = (*self._identity.secrets, *filter(None, [refresh_token]))
         form = {**self._form, **self._identity.form}
-        call = TokenCall(
-            self._url, form, self._identity.headers, secrets, repeatable=refresh_token is None
-        )
+        call = TokenCall(self._url, form, self._identity.headers, secrets)
         answer = parsed(await self._desk.post(call), _Answer, "the token endpoint")
         if answer.refresh_token and refresh_token and answer.refresh_token != refresh_token:
             self._form["refresh_token"] = answer.refresh_token

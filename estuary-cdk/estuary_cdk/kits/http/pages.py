@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urljoin
 
+from estuary_cdk.kits.http.address import resolved
 from estuary_cdk.kits.http.answers import scalar_at, value_at
 from estuary_cdk.kits.http.errors import PagingError
 
@@ -127,7 +127,7 @@ class NextUrlPages:
         address = scalar_at(page.body, self.next_url, page.url)
         if not address:
             return None
-        url = urljoin(page.address, address)
+        url = resolved(page.address, address)
         return Step(url=url, position=f"address {url!r}")
 
 
@@ -144,7 +144,7 @@ class LinkHeaderPages:
     def after(self, page: Page) -> Step | None:
         for target, attributes in _LINK.findall(page.headers.get("Link", "")):
             if _NEXT.search(attributes):
-                url = urljoin(page.address, target)
+                url = resolved(page.address, target)
                 return Step(url=url, position=f"address {url!r}")
         return None
 

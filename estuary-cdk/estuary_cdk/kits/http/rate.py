@@ -12,6 +12,9 @@ from datetime import timedelta
 
 from estuary_cdk.clock import Clock
 
+# Shorter waits get lost in the rounding of a clock that has run for long.
+WAIT_SECONDS_MIN = 1e-6
+
 _NANOSECONDS = 1_000_000_000
 
 
@@ -53,7 +56,7 @@ class Bucket:
         async with self._turn:
             # A pause may have been set meanwhile, and timers may fire early.
             while (wait := self.wait()) > 0:
-                await self._clock.sleep(wait)
+                await self._clock.sleep(max(wait, WAIT_SECONDS_MIN))
             self.take()
 
     def wait(self) -> float:

@@ -14,7 +14,7 @@ SECRETS_MAX = 64
 SECRET_CHARS_MIN = 4
 
 _SECRET_NAME = re.compile(
-    r"(?i)(token|secret|passw|pwd|signature|\bsig\b|credential|auth|api_?-?key|\bkey\b|access_?key)"
+    r"(?i)(token|secret|passw|pwd|signature|\bsig\b|credential|\bauth\b|authorization|api_?-?key|\bkey\b|access_?key)"
 )
 
 
@@ -58,4 +58,5 @@ def _spellings(secret: str) -> set[str]:
     if len(secret) < SECRET_CHARS_MIN:
         return set()
     encoded = b64encode(secret.encode()).decode()
-    return {secret, quote(secret, safe=""), quote_plus(secret), encoded, encoded.rstrip("=")}
+    quoted = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+    return {secret, *quoted, encoded, encoded.rstrip("=")}

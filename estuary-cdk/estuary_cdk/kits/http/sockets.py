@@ -170,7 +170,10 @@ def translation(error: Exception, place: str) -> CdkError:
                 hint="check scheme and port of the address",
             )
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | ValueError():
-            return ConfigError(f"can't use an address at {place}: {type(error).__name__}")
+            return ConfigError(
+                f"can't send a request to {place}: {type(error).__name__}",
+                hint="is there a line break in a header or a credential?",
+            )
         case _:
             return TransientError(f"{reach}: the connection broke", sent=True)
 

@@ -6,7 +6,6 @@ A location is *settled* once the conditions are answered: then one annotation go
 locations of its properties and items are known. Everything is compiled on first use and kept.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from estuary_cdk.errors import ConfigError, shortened
 from flow_local.schema import dialect, pointers
 from flow_local.schema.conditions import Condition, Conditions
 from flow_local.schema.dialect import Schema
+from flow_local.schema.patterns import matches
 from flow_local.schema.pointers import Tokens
 
 _OPTIONS = {
@@ -123,14 +123,19 @@ class Location:
         self._conditions: list[Condition] = [choice.holds for choice in active.choices]
         self._active = active
         self._only = None if self._conditions else Settled(owner, active.nodes)
+        alternatives = self.alternatives
+        self.deletes = any(each.delete for each in alternatives)
         # Whether a newer value always takes the place of the older one, and is never a delete.
-        self.replaces = all(each == LAST_WRITE_WINS for each in self.alternatives)
+        self.replaces = all(each == LAST_WRITE_WINS for each in alternatives)
 
     def settled(self, value: bytes) -> "Settled":
         """Answer the conditions for a value."""
         if self._only is not None:
             return self._only
-        answers = tuple([holds(value) for holds in self._conditions])
+        if len(self._conditions) == 1:
+            answers: tuple[bool, ...] = (self._conditions[0](value),)
+        else:
+            answers = tuple([holds(value) for holds in self._conditions])
         settled = self._settled.get(answers)
         if settled is None:
             settled = self._settled[answers] = self._settle(answers, value)
@@ -275,7 +280,7 @@ def _for_property(node: dict[str, Any], name: str) -> list[Schema]:
     found += [
         child
         for pattern, child in node.get("patternProperties", {}).items()
-        if re.search(pattern, name)
+        if matches(pattern, name)
     ]
     return found or [node[k] for k in ("additionalProperties",) if k in node]
 

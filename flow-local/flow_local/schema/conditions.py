@@ -6,6 +6,7 @@ answered from the raw text at the path. All others are judged by jsonschema_rs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -127,14 +128,8 @@ def _reader(tokens: list[str]) -> Callable[[bytes], bytes]:
         kind = msgspec.defstruct("Step", [("inner", kind, field)], gc=False, frozen=True)
         missing = [kind(value) for value in missing]
     decode = msgspec.json.Decoder(kind).decode
-
-    def read(value: bytes) -> bytes:
-        found: Any = decode(value)
-        for _ in tokens:
-            found = found.inner
-        return bytes(found)
-
-    return read
+    innermost: Callable[[Any], msgspec.Raw] = attrgetter(".".join(["inner"] * len(tokens)))
+    return lambda value: bytes(innermost(decode(value)))
 
 
 def _always(value: Any) -> Callable[[], Any]:

@@ -6,15 +6,15 @@ stored document, or it is known that there is none; then deletes are carried out
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from flow_local.schema.annotations import Annotations
 from flow_local.schema.dialect import parsed
 from flow_local.schema.strategies import Apart, reduced
 
 
-@dataclass(frozen=True, slots=True)
-class Reduced:
+class Reduced(msgspec.Struct, frozen=True, gc=False):
     """The outcome of a reduction.
 
     `deleted` (only after full reductions) says that the document is to be removed from where it is

@@ -43,7 +43,9 @@ def reduced(
     if older is not None and not full:
         if not annotation.associative:
             raise Apart
-        if strategy != "lastWriteWins" and location.settled(older).annotation.delete:
+        # What follows a delete starts from nothing, and no single update can say both.
+        keeps = strategy != "lastWriteWins"
+        if keeps and location.deletes and location.settled(older).annotation.delete:
             raise Apart
     if strategy == "lastWriteWins":
         return newer, full and annotation.delete

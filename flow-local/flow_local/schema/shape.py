@@ -11,7 +11,9 @@ Where a shape is None (`items`, `additional`) anything is allowed; NOTHING allow
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from flow_local.schema.patterns import matches
 
@@ -138,6 +140,9 @@ def intersection(a: Shape, b: Shape) -> Shape:
     """Return the shape of what both allow."""
     types = a.types & b.types
     enum = a.enum if b.enum is None else b.enum if a.enum is None else a.enum & b.enum
+    if enum is not None:
+        enum = frozenset(value for value in enum if kind(msgspec.json.decode(value)) in types)
+        types = types & {kind(msgspec.json.decode(value)) for value in enum}
     return Shape(
         types=types,
         enum=enum,
@@ -317,3 +322,15 @@ def _narrowed_notes(a: Notes, b: Notes) -> Notes:
         redact=a.redact or b.redact,
         extra={**b.extra, **a.extra},
     )
+
+
+def kind(value: Any) -> str:
+    """Return which of TYPES a decoded JSON value is; whole numbers are integers however written."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() else "fractional"
+    return _KINDS[type(value)]
+
+
+_KINDS = {type(None): "null", int: "integer", str: "string", list: "array", dict: "object"}

@@ -25,6 +25,7 @@ from flow_local.schema.shape import (
     Shape,
     Strings,
     intersection,
+    kind,
     union,
 )
 from flow_local.schema.validation import compiled
@@ -127,18 +128,6 @@ class _Reader:
             return objects
         added = {name: Property(objects.other(name) or ANYTHING, True) for name in undeclared}
         return replace(objects, properties={**objects.properties, **added})
-
-
-def kind(value: Any) -> str:
-    """Return which of TYPES a decoded JSON value is; whole numbers are integers however written."""
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, float):
-        return "integer" if value.is_integer() else "fractional"
-    return _KINDS[type(value)]
-
-
-_KINDS = {type(None): "null", int: "integer", str: "string", list: "array", dict: "object"}
 
 
 def _types(schema: dict[str, Any]) -> frozenset[str]:

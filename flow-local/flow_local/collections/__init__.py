@@ -1,1 +1,21 @@
-"""collections."""
+"""Collections on disk: append-only journals of documents, each with a UUID."""
+
+from flow_local.collections.combiner import Combiner, identity
+from flow_local.collections.files import DiskFiles, Files, StorageError
+from flow_local.collections.journal import Journal, JournalReader
+from flow_local.collections.store import Collections
+from flow_local.collections.uuids import Published, Stamper, producer_id
+
+__all__ = [
+    "Collections",
+    "Combiner",
+    "DiskFiles",
+    "Files",
+    "Journal",
+    "JournalReader",
+    "Published",
+    "Stamper",
+    "StorageError",
+    "identity",
+    "producer_id",
+]

@@ -1,0 +1,173 @@
+"""Document UUIDs: version 1, given out by a producer in ascending order, spliced into documents.
+
+A UUID says who published a document and when: 60 bits of 100 ns ticks since 1582-10-15, a 4-bit
+counter and 10 bits of flags in its clock sequence, and the 6 bytes of the producer. Flags are 0:
+documents of a journal are read up to a committed end, so none is ever in doubt.
+
+Splicing leaves every other byte of a document as it is. Where a document's `_meta` comes first, or
+there is none, or its place is beyond doubt, that is a cut and a join; else the document is taken
+apart one level deep and put together again, its values still byte for byte.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from estuary_cdk.errors import DataError, shortened
+from estuary_cdk.protocol.message import ABSENT
+
+UNIX_EPOCH_TICKS: Final = 0x01B21DD213814000
+TICKS_PER_SECOND: Final = 10_000_000
+UUID_LENGTH: Final = 36
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_META: Final = b'{"_meta":{'
+_NAMED_META: Final = b'"_meta":{'
+_UUID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+
+
+class _Top(msgspec.Struct):
+    meta: msgspec.Raw = msgspec.field(default=ABSENT, name="_meta")
+
+
+_properties = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_top = msgspec.json.Decoder(_Top).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def ticks_of(moment: datetime) -> int:
+    """Return the UUID time of a moment."""
+    return UNIX_EPOCH_TICKS + ((moment - _EPOCH) // _MICROSECOND) * 10
+
+
+def producer_id() -> bytes:
+    """Return a new random producer: 6 bytes with the multicast bit set."""
+    first, *rest = os.urandom(6)
+    return bytes((first | 1, *rest))
+
+
+def uuid_text(ticks: int, producer: bytes, counter: int = 0, flags: int = 0) -> bytes:
+    """Spell a UUID."""
+    return b"%08x" % (ticks & 0xFFFFFFFF) + _tail(ticks >> 32, producer, counter, flags)
+
+
+def _tail(high: int, producer: bytes, counter: int = 0, flags: int = 0) -> bytes:
+    sequence = 0x8000 | counter << 10 | flags
+    high_text = b"-%04x-%04x" % (high & 0xFFFF, 0x1000 | high >> 16)
+    return high_text + b"-%04x-" % sequence + producer.hex().encode()
+
+
+class Published:
+    """Tells when documents were published, from their UUIDs, as JSON strings in RFC 3339.
+
+    Fractions have as many digits as needed. Remembers the last second, as most UUIDs of a batch
+    share it. Raises DataError for what isn't such a UUID.
+    """
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = b""
+
+    def at(self, uuid: bytes) -> bytes:
+        """Return the JSON string of a moment, for the JSON string of a UUID."""
+        if _UUID.match(uuid, 1, 1 + UUID_LENGTH) is None:
+            raise DataError(
+                f"can't tell when a document was published: its uuid is {shortened(uuid)}"
+            )
+        ticks = int(uuid[16:19] + uuid[10:14] + uuid[1:9], 16) - UNIX_EPOCH_TICKS
+        second, fraction = divmod(ticks, TICKS_PER_SECOND)
+        if second != self._second:
+            self._second = second
+            moment = _EPOCH + timedelta(seconds=second)
+            self._text = b'"' + moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0").encode()
+        # Nanoseconds: a tick is 100 of them, the counter counts within the tick.
+        nanoseconds = fraction * 100 + ((int(uuid[20:24], 16) >> 10) & 0xF)
+        if not nanoseconds:
+            return self._text + b'Z"'
+        return self._text + b'.%bZ"' % (b"%09d" % nanoseconds).rstrip(b"0")
+
+
+class Stamper:
+    """Gives each document the producer's next UUID; `clock` is the last time given out.
+
+    Times follow the clock of the machine but never repeat or go back, also over restarts if `clock`
+    is what the last commit recorded.
+    """
+
+    def __init__(self, producer: bytes, clock: int = 0) -> None:
+        self.clock = clock
+        self._producer = producer
+
+    def stamped(self, documents: Sequence[bytes], now: datetime) -> list[bytes]:
+        """Return the documents with `_meta.uuid` set, in order.
+
+        Raises DataError for a document whose `_meta` isn't an object.
+        """
+        result: list[bytes] = []
+        for ticks, part in self._runs(documents, max(self.clock + 1, ticks_of(now))):
+            tail = _tail(ticks >> 32, self._producer) + b'"'
+            result += _spliced(part, ticks & 0xFFFFFFFF, tail)
+        return result
+
+    def _runs(
+        self, documents: Sequence[bytes], ticks: int
+    ) -> Iterator[tuple[int, Sequence[bytes]]]:
+        """Cut the documents where the high bits of their times change."""
+        start = 0
+        while start < len(documents):
+            count = min(len(documents) - start, 0x1_0000_0000 - (ticks & 0xFFFFFFFF))
+            yield ticks, documents[start : start + count]
+            start += count
+            ticks += count
+            self.clock = ticks - 1
+
+
+def _spliced(documents: Sequence[bytes], low: int, tail: bytes) -> list[bytes]:
+    spliced: list[bytes] = []
+    add = spliced.append
+    for document in documents:
+        escaped = b"\\u00" in document  # A name may be spelt in another way.
+        if escaped or b'"uuid"' in document:
+            add(_rebuilt(document, b"%08x%b" % (low, tail)))
+        elif document.startswith(_META) and document[10:11] == b'"':
+            add(b'{"_meta":{"uuid":"%08x%b,%b' % (low, tail, document[10:]))
+        elif b'"_meta"' not in document and document[:2] == b'{"':
+            add(b'{"_meta":{"uuid":"%08x%b},%b' % (low, tail, document[1:]))
+        else:
+            add(_inserted(document, b"%08x%b" % (low, tail)))
+        low += 1
+    return spliced
+
+
+def _inserted(document: bytes, uuid: bytes) -> bytes:
+    """Insert into a `_meta` that stands elsewhere, if there is only one place it can be."""
+    at = document.find(_NAMED_META) + len(_NAMED_META)
+    sure = (
+        at >= len(_NAMED_META)
+        and document[at : at + 1] == b'"'
+        and b"\\" not in document
+        and document.count(b'"_meta"') == 1
+    )
+    try:
+        if sure and _top(document).meta is not ABSENT:
+            return b'%b"uuid":"%b,%b' % (document[:at], uuid, document[at:])
+    except msgspec.MsgspecError:
+        pass  # The rebuild tells.
+    return _rebuilt(document, uuid)
+
+
+def _rebuilt(document: bytes, uuid: bytes) -> bytes:
+    try:
+        properties = _properties(document)
+        meta = _properties(properties.get("_meta", b"{}"))
+    except msgspec.MsgspecError as error:
+        raise DataError(
+            f"can't stamp document {shortened(document)}: it isn't an object whose _meta is one"
+        ) from error
+    meta.pop("uuid", None)
+    stamped = {"uuid": msgspec.Raw(b'"' + uuid), **meta}
+    return _encode({"_meta": stamped, **{k: v for k, v in properties.items() if k != "_meta"}})

@@ -1,0 +1,223 @@
+"""What survives a crash: applied specs, connector states, checkpoints and the ends of collections.
+
+One SQLite database in WAL mode that syncs at every commit; every commit is one transaction, so that
+a connector's state and the documents it stands for become durable together or not at all.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from estuary_cdk.errors import ConfigError
+from estuary_cdk.failpoints import failpoint
+from flow_local.collections.files import StorageError
+
+NAME: Final = "recovery.db"
+SCHEMA_VERSION: Final = 1
+BUSY_S: Final = 5.0
+
+_SCHEMA: Final = """
+CREATE TABLE tasks (
+    name     TEXT PRIMARY KEY,
+    spec     BLOB,     -- as applied last, JSON
+    version  TEXT,
+    state    BLOB,     -- of the connector, JSON
+    checkpoint BLOB,   -- of the runtime, JSON
+    producer BLOB,
+    clock    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE max_keys (
+    task      TEXT NOT NULL,
+    state_key TEXT NOT NULL,
+    packed    BLOB NOT NULL,
+    PRIMARY KEY (task, state_key)
+) STRICT;
+CREATE TABLE collections (
+    name  TEXT PRIMARY KEY,
+    "end" INTEGER NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """What is known of a task; empty bytes where nothing was committed yet."""
+
+    spec: bytes = b""
+    version: str = ""
+    state: bytes = b""
+    checkpoint: bytes = b""
+    producer: bytes = b""
+    clock: int = 0
+    max_keys: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction changes of a task; None and empty leave things as they are."""
+
+    task: str
+    spec: bytes | None = None
+    version: str | None = None
+    state: bytes | None = None
+    checkpoint: bytes | None = None
+    producer: bytes | None = None
+    clock: int | None = None
+    max_keys: Mapping[str, bytes] = field(default_factory=dict)
+    ends: Mapping[str, int] = field(default_factory=dict)
+
+
+class Database:
+    """The recovery database; not for more than one thread at a time. Made by `opened`.
+
+    Every method raises StorageError where the disk is full or broken; then nothing has changed.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def task(self, name: str) -> TaskRecord:
+        """Return what is known of a task."""
+        with self._translated("read"):
+            row = self._connection.execute(
+                "SELECT spec, version, state, checkpoint, producer, clock FROM tasks "
+                "WHERE name = ?",
+                (name,),
+            ).fetchone()
+            keys = self._connection.execute(
+                "SELECT state_key, packed FROM max_keys WHERE task = ?", (name,)
+            ).fetchall()
+        if row is None:
+            return TaskRecord()
+        spec, version, state, checkpoint, producer, clock = row
+        return TaskRecord(
+            spec or b"",
+            version or "",
+            state or b"",
+            checkpoint or b"",
+            producer or b"",
+            clock,
+            dict(keys),
+        )
+
+    def tasks(self) -> list[str]:
+        """Return the names of all tasks that ever committed, sorted."""
+        with self._translated("read"):
+            rows = self._connection.execute("SELECT name FROM tasks ORDER BY name").fetchall()
+        return [name for (name,) in rows]
+
+    def ends(self) -> dict[str, int]:
+        """Return the committed end of every collection."""
+        with self._translated("read"):
+            return dict(self._connection.execute('SELECT name, "end" FROM collections').fetchall())
+
+    def commit(self, commit: Commit) -> None:
+        """Record all of `commit`, durably, or nothing."""
+        failpoint("recovery.before_commit")
+        with self._translated("commit to"), self._transaction() as run:
+            run.execute("INSERT OR IGNORE INTO tasks (name) VALUES (?)", (commit.task,))
+            columns = ("spec", "version", "state", "checkpoint", "producer", "clock")
+            changed = [name for name in columns if getattr(commit, name) is not None]
+            if changed:
+                # The names are the constants above.
+                assignments = ", ".join(f"{name} = ?" for name in changed)
+                values = [getattr(commit, name) for name in changed]
+                run.execute(
+                    f"UPDATE tasks SET {assignments} WHERE name = ?",  # noqa: S608
+                    (*values, commit.task),
+                )
+            run.executemany(
+                "INSERT OR REPLACE INTO max_keys VALUES (?, ?, ?)",
+                [(commit.task, key, packed) for key, packed in commit.max_keys.items()],
+            )
+            run.executemany(
+                "INSERT OR REPLACE INTO collections VALUES (?, ?)", list(commit.ends.items())
+            )
+        failpoint("recovery.after_commit")
+
+    def reset(self, task: str) -> None:
+        """Forget a task: it will begin as if it had never run. Collections keep their documents."""
+        with self._translated("commit to"), self._transaction() as run:
+            run.execute("DELETE FROM tasks WHERE name = ?", (task,))
+            run.execute("DELETE FROM max_keys WHERE task = ?", (task,))
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _translated(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _storage_error(verb, self._path, error) from error
+
+
+def _storage_error(verb: str, path: Path, error: sqlite3.Error) -> StorageError:
+    full = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL if _coded(error) else False
+    hint = "free some space and run again; what was committed is safe" if full else None
+    return StorageError(f"can't {verb} {str(path)!r}: {error}", hint=hint, path=str(path))
+
+
+def _coded(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) is not None
+
+
+@contextmanager
+def opened(directory: Path, *, writing: bool = True) -> Iterator[Database]:
+    """Open the recovery database of a data directory; made if absent and `writing`.
+
+    A writer must hold the directory's lock; any number may read beside it. Raises ConfigError for
+    a database of another version, and for one that isn't there when not `writing`.
+    """
+    path = directory / NAME
+    if not writing and not path.exists():
+        raise ConfigError(f"can't read {str(path)!r}: nothing has run on this data directory yet")
+    try:
+        connection = sqlite3.connect(
+            path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise _storage_error("open", path, error) from error
+    try:
+        try:
+            _prepare(connection, path, writing=writing)
+        except sqlite3.Error as error:
+            raise _storage_error("open", path, error) from error
+        yield Database(connection, path)
+    finally:
+        connection.close()
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, writing: bool) -> None:
+    if not writing:
+        connection.execute("PRAGMA query_only = ON")
+    else:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0 and writing:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
+        )
+    elif version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"can't use {str(path)!r}: it has version {version}, this flow-local knows "
+            f"{SCHEMA_VERSION}",
+            hint="run the flow-local that wrote it, or choose another data directory",
+        )

@@ -1,0 +1,125 @@
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estuary_cdk.errors import DataError
+from flow_local.collections import Published, Stamper, producer_id
+from flow_local.collections.uuids import UNIX_EPOCH_TICKS, ticks_of, uuid_text
+
+PRODUCER = bytes.fromhex("071353030311")
+NOW = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
+
+
+def test_the_reference_vector():
+    ticks = UNIX_EPOCH_TICKS + 3603 * 10_000_000
+    assert uuid_text(ticks, PRODUCER) == b"770f6b80-1dda-11b2-8000-071353030311"
+    assert Published().at(b'"770f6b80-1dda-11b2-8000-071353030311"') == b'"1970-01-01T01:00:03Z"'
+
+
+@given(st.datetimes(datetime(1971, 1, 1), datetime(2500, 1, 1)), st.integers(0, 15))
+def test_a_uuid_says_when_and_by_whom(moment, counter):
+    moment = moment.replace(tzinfo=UTC)
+    text = uuid_text(ticks_of(moment), PRODUCER, counter)
+    parsed = uuid.UUID(text.decode())
+    assert parsed.version == 1
+    assert parsed.variant == uuid.RFC_4122
+    assert parsed.time == ticks_of(moment)
+    assert parsed.node.to_bytes(6, "big") == PRODUCER
+    published = msgspec.json.decode(Published().at(b'"%b"' % text))
+    fraction = published.removesuffix("Z").partition(".")[2].ljust(9, "0")
+    assert datetime.fromisoformat(published[:19] + "Z") == moment.replace(microsecond=0)
+    assert int(fraction) == moment.microsecond * 1000 + counter
+
+
+def test_what_is_no_uuid_is_refused():
+    for text in (b'"DocUUIDPlaceholder-329Bb50aa48EAa9ef"', b"null", b'"abc"', b"17"):
+        with pytest.raises(DataError, match="can't tell when a document was published"):
+            Published().at(text)
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 5)), max_size=8))
+def test_times_ascend_even_if_the_machines_clock_does_not(batches):
+    stamper, clocks, given_out = Stamper(PRODUCER), [], []
+    for seconds, count in batches:
+        documents = stamper.stamped([b"{}"] * count, NOW + timedelta(seconds=seconds))
+        given_out += [uuid.UUID(msgspec.json.decode(d)["_meta"]["uuid"]).time for d in documents]
+        clocks.append(stamper.clock)
+        stamper = Stamper(PRODUCER, stamper.clock)  # A restart.
+    assert given_out == sorted(set(given_out))
+    assert clocks == sorted(clocks)
+
+
+def test_times_run_on_where_their_low_bits_overflow():
+    clock = (ticks_of(NOW) | 0xFFFFFFFF) - 2
+    documents = Stamper(PRODUCER, clock).stamped([b"{}"] * 5, NOW)
+    times = [uuid.UUID(msgspec.json.decode(d)["_meta"]["uuid"]).time for d in documents]
+    assert times == list(range(clock + 1, clock + 6))
+
+
+def test_producers_are_multicast_and_differ():
+    first, second = producer_id(), producer_id()
+    assert first[0] & 1
+    assert len(first) == 6
+    assert first != second
+
+
+UUID = uuid_text(ticks_of(NOW), PRODUCER)
+
+
+@pytest.mark.parametrize(
+    ("document", "stamped"),
+    [
+        (b'{"_meta":{"op":"c"},"id":1.0}', b'{"_meta":{"uuid":"U","op":"c"},"id":1.0}'),
+        (b'{"id":1e3,"_meta":{"op":"c"}}', b'{"id":1e3,"_meta":{"uuid":"U","op":"c"}}'),
+        (b'{"id": 1}', b'{"_meta":{"uuid":"U"},"id": 1}'),
+        (b"{}", b'{"_meta":{"uuid":"U"}}'),
+        (b'{ "id":1}', b'{"_meta":{"uuid":"U"},"id":1}'),
+        (b'{"_meta":{}}', b'{"_meta":{"uuid":"U"}}'),
+        (b'{"_meta":{ },"a":[1.0]}', b'{"_meta":{"uuid":"U"},"a":[1.0]}'),
+        (b'{"_meta":{"uuid":"old","op":"d"}}', b'{"_meta":{"uuid":"U","op":"d"}}'),
+        (b'{"_meta":{"op":"d","\\u0075uid":"old"}}', b'{"_meta":{"uuid":"U","op":"d"}}'),
+        (b'{"uuid":"mine"}', b'{"_meta":{"uuid":"U"},"uuid":"mine"}'),
+        (b'{"\\u005fmeta":{"a":1}}', b'{"_meta":{"uuid":"U","a":1}}'),
+        (b'{"x":{"_meta":{"a":1}}}', b'{"_meta":{"uuid":"U"},"x":{"_meta":{"a":1}}}'),
+        (b'{"x":"_meta"}', b'{"_meta":{"uuid":"U"},"x":"_meta"}'),
+        (
+            b'{"x":{"_meta":{"a":1}},"_meta":{"b":1}}',
+            b'{"_meta":{"uuid":"U","b":1},"x":{"_meta":{"a":1}}}',
+        ),
+        (
+            b'{"n":123456789012345678901234567890,"_meta":{"f":1.50}}',
+            b'{"n":123456789012345678901234567890,"_meta":{"uuid":"U","f":1.50}}',
+        ),
+    ],
+)
+def test_only_the_uuid_changes(document, stamped):
+    [result] = Stamper(PRODUCER).stamped([document], NOW)
+    assert result.replace(UUID, b"U") == stamped
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.just("_meta"),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["_meta", "uuid", "a", "\n"]) | st.text(), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["_meta", "uuid", "a", '"', "é"]), json_values))
+def test_any_document_keeps_all_else(document):
+    text = msgspec.json.encode(document)
+    if not isinstance(document.get("_meta", {}), dict):
+        with pytest.raises(DataError, match="can't stamp document"):
+            Stamper(PRODUCER).stamped([text], NOW)
+        return
+    [result] = Stamper(PRODUCER).stamped([text], NOW)
+    expected = {**document, "_meta": {**document.get("_meta", {}), "uuid": UUID.decode()}}
+    assert msgspec.json.decode(result) == expected

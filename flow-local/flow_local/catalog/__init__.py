@@ -2,6 +2,8 @@
 
 from flow_local.catalog.bundle import bundle
 from flow_local.catalog.diagnostics import CatalogError, Diagnostics
+from flow_local.catalog.discovered import Merged, write_discovered
+from flow_local.catalog.discovery_plan import DiscoveredBinding
 from flow_local.catalog.loader import load
 from flow_local.catalog.models import (
     AutoDiscover,
@@ -38,6 +40,7 @@ __all__ = [
     "Collection",
     "DekafEndpoint",
     "Diagnostics",
+    "DiscoveredBinding",
     "Endpoint",
     "FieldChoices",
     "ImageEndpoint",
@@ -47,6 +50,7 @@ __all__ = [
     "Location",
     "Materialization",
     "MaterializationBinding",
+    "Merged",
     "PartitionSelector",
     "Projection",
     "Shards",
@@ -57,4 +61,5 @@ __all__ = [
     "Verify",
     "bundle",
     "load",
+    "write_discovered",
 ]

@@ -50,7 +50,7 @@ def parse_yaml(text: str, file: str) -> Node:
     """
     start = Location(file, 1, 1)
     try:
-        root = _Composer(text).get_single_node()
+        root = composed(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = Location(file, mark.line + 1, mark.column + 1) if mark else start
@@ -60,6 +60,14 @@ def parse_yaml(text: str, file: str) -> Node:
     except (yaml.YAMLError, RecursionError) as error:
         raise CatalogError(f"can't read {file!r} as YAML: {error}", location=start) from error
     return Node({}, start) if root is None else _Conversion(file).node(root)
+
+
+def composed(text: str) -> Any:
+    """Return PyYAML's node of the one document of `text`, None when it has none.
+
+    Plain scalars aren't interpreted. Raises `yaml.YAMLError`.
+    """
+    return _Composer(text).get_single_node()
 
 
 def resolve_plain(text: str) -> bool | str | Number | None:

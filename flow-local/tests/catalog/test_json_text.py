@@ -12,7 +12,7 @@ from flow_local.catalog.nodes import Location, encoded, nearest
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=30,
+    max_leaves=12,
 )
 
 

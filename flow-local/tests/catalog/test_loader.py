@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow_local.catalog import (
@@ -80,7 +80,7 @@ required: [id]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
+    max_leaves=8,
 )
 
 
@@ -216,6 +216,7 @@ def test_a_bundle_of_a_bundle_is_the_same_catalog(catalog, tmp_path):
     assert loaded.collections["acme/users"].key == ("/id",)
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), VALUES), st.sampled_from(["flow.json", "flow.yaml"]))
 def test_any_resource_survives_loading_and_bundling(value, name):
     resource = {key: member for key, member in value.items() if key != "_meta"}

@@ -30,6 +30,7 @@ from flow_local.catalog.models import (
     Verify,
 )
 from flow_local.catalog.nodes import Location
+from flow_local.catalog.template import template
 
 __all__ = [
     "AutoDiscover",
@@ -61,5 +62,6 @@ __all__ = [
     "Verify",
     "bundle",
     "load",
+    "template",
     "write_discovered",
 ]

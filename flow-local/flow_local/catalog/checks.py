@@ -6,7 +6,8 @@ from estuary_cdk.errors import shortened
 from flow_local.catalog.diagnostics import Mistakes, did_you_mean
 from flow_local.catalog.models import Catalog, PartitionSelector
 from flow_local.catalog.names import name_mistake, prefixes
-from flow_local.catalog.nodes import Location, pointer
+from flow_local.catalog.nodes import Location
+from flow_local.schema import pointers
 
 SECTION_NOUNS = {
     "captures": "capture",
@@ -54,7 +55,7 @@ def check_uses(catalog: Catalog, mistakes: Mistakes) -> None:
         for index, binding in enumerate(capture.bindings):
             target = catalog.collections.get(binding.target)
             if target is not None and target.derive is not None:
-                place = pointer("captures", name, "bindings", index, "target")
+                place = pointers.joined(["captures", name, "bindings", index, "target"])
                 use = f"binding {index + 1} of capture {name!r}"
                 message = f"can't use {use}: its target {target.name!r} is derived"
                 mistakes.add(catalog.locate(place), message, "capture into another collection")
@@ -64,7 +65,7 @@ def check_uses(catalog: Catalog, mistakes: Mistakes) -> None:
             message = (
                 f"can't use 'source' of materialization {name!r}: no capture is named {source!r}"
             )
-            place = pointer("materializations", name, "source", "capture")
+            place = pointers.joined(["materializations", name, "source", "capture"])
             mistakes.add(catalog.locate(place), message, did_you_mean(source, catalog.captures))
 
 
@@ -72,16 +73,16 @@ def _uses(catalog: Catalog) -> Iterator[tuple[str, str, str]]:
     """Yield every use of a collection: what uses it, its name, the pointer to the name."""
     for name, capture in catalog.captures.items():
         for index, binding in enumerate(capture.bindings):
-            place = pointer("captures", name, "bindings", index, "target")
+            place = pointers.joined(["captures", name, "bindings", index, "target"])
             yield f"binding {index + 1} of capture {name!r}", binding.target, place
     for name, task in catalog.materializations.items():
         for index, bound in enumerate(task.bindings):
-            place = pointer("materializations", name, "bindings", index, "source", "name")
+            place = pointers.joined(["materializations", name, "bindings", index, "source", "name"])
             use = f"binding {index + 1} of materialization {name!r}"
             yield use, bound.source.collection, place
     for name, test in catalog.tests.items():
         for index, step in enumerate(test.steps):
-            place = pointer("tests", name, index)
+            place = pointers.joined(["tests", name, index])
             yield f"step {index + 1} of test {name!r}", step.collection, place
 
 
@@ -89,7 +90,9 @@ def check_partitions(catalog: Catalog, mistakes: Mistakes) -> None:
     """Note selectors of fields that don't partition the collection they are about."""
     for name, task in catalog.materializations.items():
         for index, binding in enumerate(task.bindings):
-            place = pointer("materializations", name, "bindings", index, "source", "partitions")
+            place = pointers.joined(
+                ["materializations", name, "bindings", index, "source", "partitions"]
+            )
             use = f"binding {index + 1} of materialization {name!r}"
             partitions = _selected(binding.source.partitions)
             _check_selector(catalog, binding.source.collection, (use, place, partitions), mistakes)
@@ -116,4 +119,4 @@ def _check_selector(
             if field not in fields:
                 message = f"can't use {use}: {field!r} isn't a partition of {collection!r}"
                 hint = did_you_mean(field, fields) or "declare it under 'projections'"
-                mistakes.add(catalog.locate(place + pointer(key, field)), message, hint)
+                mistakes.add(catalog.locate(place + pointers.joined([key, field])), message, hint)

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-import msgspec
-
 from estuary_cdk.errors import ConfigError, shortened
 from flow_local.catalog.diagnostics import did_you_mean
-from flow_local.catalog.key_facts import KEYABLE, Facts, facts
 from flow_local.catalog.models import Collection, Projection
 from flow_local.catalog.nodes import Node, encoded, nearest
 from flow_local.catalog.stanza import Stanza, stanza
 from flow_local.schema import pointers
-from flow_local.schema.dialect import Schema
+from flow_local.schema.bundles import read_schema, uses_inferred_schema
+from flow_local.schema.locations import KEY_TYPES, Found, located
+from flow_local.schema.shape import Shape
+from flow_local.schema.shape_schemas import shape_of
 
 CheckSchema: TypeAlias = Callable[[bytes], list[tuple[str, str]]]
 
@@ -21,22 +21,23 @@ COLLECTION = (
     *("expectPubId", "delete", "reset"),
 )
 
+UNDECLARED = ("IMPLICIT", "CANNOT")
+
 _PROJECTION = ("location", "partition")
-_WORDS = {"array": "an array", "number": "a fractional number", "object": "an object"}
+_WORDS = {"array": "an array", "fractional": "a fractional number", "object": "an object"}
 
 
 def read_collection(name: str, inner: Stanza, check_schema: CheckSchema) -> Collection:
     """Read one collection."""
     schemas = _read_schemas(inner, check_schema)
-    decoded = {key: msgspec.json.decode(text) for key, text in schemas.items()}
-    sound = {key: schema for key, schema in decoded.items() if _is_for_objects(inner, key, schema)}
-    write = next(iter(schemas.values()), b"{}")
+    shapes = _shapes(inner, schemas)
+    write = schemas.get("writeSchema", schemas.get("schema", b"{}"))
     return Collection(
         name=name,
         write_schema=write,
         read_schema=schemas.get("readSchema", write),
-        key=_read_key(inner, sound),
-        projections=_read_projections(inner, sound),
+        key=_read_key(inner, shapes),
+        projections=_read_projections(inner, shapes),
         journals=inner.raw("journals"),
         derive=inner.raw("derive"),
         location=inner.location,
@@ -65,17 +66,30 @@ def _read_schemas(inner: Stanza, check_schema: CheckSchema) -> Mapping[str, byte
     return schemas
 
 
-def _is_for_objects(inner: Stanza, key: str, schema: Schema) -> bool:
-    root = facts(schema, ())
-    if root.types == {"object"} or root.opaque:
-        return True
-    reason = "a document may be something else than an object"
-    message = f"can't use {key!r} of {inner.name}: {reason}"
-    inner.note(inner.node.members[key], message, "write 'type: object' at its root")
-    return False
+def _shapes(inner: Stanza, schemas: Mapping[str, bytes]) -> Mapping[str, Shape]:
+    """Return the shapes of the schemas that can be known before anything is inferred."""
+    shapes = {}
+    for key, schema in schemas.items():
+        if key == "readSchema" and ("writeSchema" not in schemas or uses_inferred_schema(schema)):
+            continue
+        try:
+            shape = shape_of(read_schema(schema, schemas.get("writeSchema", schema), None))
+        except ConfigError as error:
+            if not inner.mistakes.incomplete:
+                reason = error.message.partition(": ")[2]
+                message = f"can't use {key!r} of {inner.name}: {reason}"
+                inner.note(inner.node.members[key], message, error.hint)
+            continue
+        if shape.types == {"object"}:
+            shapes[key] = shape
+        else:
+            reason = "a document may be something else than an object"
+            message = f"can't use {key!r} of {inner.name}: {reason}"
+            inner.note(inner.node.members[key], message, "write 'type: object' at its root")
+    return shapes
 
 
-def _read_key(inner: Stanza, schemas: Mapping[str, Schema]) -> tuple[str, ...]:
+def _read_key(inner: Stanza, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
     node = inner.required("key", "write for example 'key: [/id]'")
     key = inner.texts("key") or ()
     if node is not None and isinstance(node.value, tuple) and not node.items:
@@ -89,17 +103,17 @@ def _read_key(inner: Stanza, schemas: Mapping[str, Schema]) -> tuple[str, ...]:
             inner.note(item, f"can't use {name}: it is given twice", "remove one of them")
         else:
             seen.add(item.value)
-            _check_key(inner, item, name, schemas)
+            _check_key(inner, item, name, shapes)
     return key
 
 
-def _check_key(inner: Stanza, item: Node, name: str, schemas: Mapping[str, Schema]) -> None:
+def _check_key(inner: Stanza, item: Node, name: str, shapes: Mapping[str, Shape]) -> None:
     tokens = _tokens(inner, item, name)
     if tokens is None:
         return
-    for schema_key, schema in schemas.items():
-        found = facts(schema, tokens)
-        problem = _unfit(found, schema, tokens) or _nullable(found, tokens)
+    for schema_key, shape in shapes.items():
+        found = located(shape, pointers.joined(tokens))
+        problem = _unfit(found, shape, tokens) or _nullable(found, tokens)
         if problem is not None:
             reason, hint = problem
             inner.note(item, f"can't use {name}: by its {schema_key} {reason}", hint)
@@ -120,29 +134,31 @@ def _tokens(inner: Stanza, node: Node, name: str) -> tuple[str, ...] | None:
     return tokens
 
 
-def _unfit(found: Facts, schema: Schema, tokens: tuple[str, ...]) -> tuple[str, str] | None:
-    place = pointers.joined(tokens)
-    if not found.declared:
-        known = sorted(schema.get("properties", {})) if isinstance(schema, dict) else []
-        near = did_you_mean(place, [pointers.joined([name]) for name in known])
+def _unfit(found: Found, shape: Shape, tokens: tuple[str, ...]) -> tuple[str, str] | None:
+    inner, exists = found
+    if exists in UNDECLARED:
+        known = [pointers.joined([name]) for name in sorted(shape.objects.properties)]
+        near = did_you_mean(pointers.joined(tokens), known)
         return "there is no such location", near or f"add {tokens[-1]!r} to its properties"
-    if found.opaque or found.types <= KEYABLE:
+    unfit = inner.types - KEY_TYPES - {"null"}
+    if not unfit:
         return None
-    listed = " or ".join(_WORDS[name] for name in sorted(found.types - KEYABLE))
+    listed = " or ".join(_WORDS[name] for name in sorted(unfit))
     return f"it may be {listed}", "a key is a boolean, an integer or a string"
 
 
-def _nullable(found: Facts, tokens: tuple[str, ...]) -> tuple[str, str] | None:
-    if found.opaque or found.has_default:
+def _nullable(found: Found, tokens: tuple[str, ...]) -> tuple[str, str] | None:
+    inner, exists = found
+    if inner.notes.default is not None:
         return None
-    if "null" in found.types:
+    if "null" in inner.types:
         return "it may be null", "remove null from its types, or give it a default"
-    if not found.required:
+    if exists != "MUST":
         return "it may be missing", f"add {tokens[-1]!r} to 'required', or give it a default"
     return None
 
 
-def _read_projections(inner: Stanza, schemas: Mapping[str, Schema]) -> tuple[Projection, ...]:
+def _read_projections(inner: Stanza, shapes: Mapping[str, Shape]) -> tuple[Projection, ...]:
     projections = []
     for field, node in inner.mapping("projections").items():
         name = f"the projection {field!r} of {inner.name}"
@@ -156,23 +172,24 @@ def _read_projections(inner: Stanza, schemas: Mapping[str, Schema]) -> tuple[Pro
         pointer = location.value
         projections.append(Projection(field, pointer, partition, node.location))
         if pointer or partition:
-            _check_projection(inner, location, name, projections[-1], schemas)
+            _check_projection(inner, location, projections[-1], shapes)
     return tuple(projections)
 
 
 def _check_projection(
-    inner: Stanza, at: Node, name: str, projection: Projection, schemas: Mapping[str, Schema]
+    inner: Stanza, at: Node, projection: Projection, shapes: Mapping[str, Shape]
 ) -> None:
+    name = f"the projection {projection.field!r} of {inner.name}"
     tokens = _tokens(inner, at, name)
-    schema = schemas.get("readSchema", schemas.get("schema"))
-    if tokens is None or schema is None:
+    shape = shapes.get("readSchema", shapes.get("schema"))
+    if tokens is None or shape is None:
         return
-    found = facts(schema, tokens)
-    problem = _unfit(found, schema, tokens)
-    if problem is not None and (projection.partition or not found.declared):
+    found = located(shape, projection.pointer)
+    problem = _unfit(found, shape, tokens)
+    if problem is not None and (projection.partition or found[1] in UNDECLARED):
         hint = problem[1].replace("a key is", "a partition is")
         inner.note(at, f"can't use {name}: {problem[0]} at {shortened(at.value)}", hint)
-    own = tuple(projection.field.split("/"))
-    if own != tokens and facts(schema, own).declared:
-        message = f"can't use {name}: it is the field of the location {pointers.joined(own)!r}"
+    own = pointers.joined(projection.field.split("/"))
+    if own != projection.pointer and located(shape, own)[1] not in UNDECLARED:
+        message = f"can't use {name}: it is the field of the location {own!r}"
         inner.note(at, message, "choose another name")

@@ -5,11 +5,13 @@ since that is the line a person looks for; an item of a sequence stands where it
 keep their spelling, as JSON would write them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
+
+from flow_local.schema import pointers
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,20 +93,9 @@ def encoded(node: Node) -> bytes:
     return msgspec.json.encode(plain(node))
 
 
-def pointer(*tokens: str | int) -> str:
-    """Join tokens to a JSON pointer, escaping what has a meaning in pointers."""
-    return "".join(f"/{str(token).replace('~', '~0').replace('/', '~1')}" for token in tokens)
-
-
-def pointer_tokens(text: str) -> Iterator[str]:
-    """Split a JSON pointer (empty, or beginning with a slash) into its tokens."""
-    for token in text.split("/")[1:]:
-        yield token.replace("~1", "/").replace("~0", "~")
-
-
 def nearest(node: Node, place: str) -> Location:
     """Return where `place`, a JSON pointer below `node`, stands: its deepest part that exists."""
-    for token in pointer_tokens(place):
+    for token in pointers.tokens(place):
         if token in node.members:
             node = node.members[token]
         elif token.isascii() and token.isdigit() and int(token) < len(node.items):

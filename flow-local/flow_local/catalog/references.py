@@ -2,7 +2,7 @@
 
 A relative `$ref` such as `person.schema.yaml#/properties/name` is replaced by a reference into
 `$defs`, where the file's content is added once. References inside the schema (`#...`), to `flow://`
-and to any other absolute URL are left as they are.
+and to any other URL are left as they are.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from flow_local.catalog.files import Files, relative
-from flow_local.catalog.nodes import Node, pointer
+from flow_local.catalog.nodes import Node
+from flow_local.schema import pointers
 
 # What these hold is data, not schema: a "$ref" in it means nothing.
 _DATA = {"const", "default", "enum", "examples"}
@@ -79,4 +80,4 @@ class _Bundle:
         return self.pointer(self.names[file])
 
     def pointer(self, name: str) -> str:
-        return quote(pointer("$defs", name), safe="/~$")
+        return quote(pointers.joined(["$defs", name]), safe="/~$")

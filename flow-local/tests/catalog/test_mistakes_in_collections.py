@@ -131,10 +131,12 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
         (
             "flow.yaml:2: can't use collection 'acme/a': expected a schema, found "
             "schema and readSchema (give either schema, or writeSchema and "
-            "readSchema)\n"
-            "flow.yaml:4: can't use the key '/id' of collection 'acme/a': by its "
-            "readSchema there is no such location (add 'id' to its properties)"
+            "readSchema)"
         ),
+    ),
+    "a reference to nowhere": (
+        {"flow.yaml": BASE.replace("{type: number}", "{$ref: '#/$defs/n'}")},
+        ("flow.yaml:3: can't use 'schema' of collection 'acme/a': $ref '#/$defs/n' leads nowhere"),
     ),
     "a key that one of two schemas lacks": (
         {"flow.yaml": BASE.replace("schema:", "writeSchema:") + "    readSchema: {type: object}\n"},

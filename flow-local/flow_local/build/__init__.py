@@ -1,1 +1,1 @@
-"""build."""
+"""Turns a catalog into the built specs that tasks run: projections, Validate, field selection."""

@@ -95,7 +95,7 @@ class Exchanges:
         self._transport = situation.transport
         self._clock = situation.clock
         self._dice = situation.dice
-        self._signer = auth.signer(Desk(situation.clock, self._token))
+        self.signer = auth.signer(Desk(situation.clock, self._token))
 
     async def whole(self, call: Call) -> Answer:
         """Return the answer, read to its end; a body that breaks is asked for again."""
@@ -168,7 +168,7 @@ class Exchanges:
         async with AsyncExitStack() as stack:
             located = await self._answered(call, stack)
             signature = located.signature
-            if located.received.status == 401 and signature and self._signer.renew(signature):
+            if located.received.status == 401 and signature and self.signer.renew(signature):
                 await stack.aclose()
                 located = await self._answered(call, stack)
             status = located.received.status
@@ -180,7 +180,7 @@ class Exchanges:
         await self._bucket.start()
         request, signature = call.request, None
         if call.signed and trusted(self.origin, request.url):
-            signature = await self._signer.sign()
+            signature = await self.signer.sign()
             self.redaction.add(*signature.secrets)
             request = _signed(request, signature)
         elif call.signed:

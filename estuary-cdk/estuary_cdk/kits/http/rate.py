@@ -48,7 +48,6 @@ class Bucket:
         self._ahead = self._interval * (rate.burst - 1) if rate else 0
         self._clock = clock
         self._full_at = 0
-        self._paused_until = 0
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
@@ -62,8 +61,7 @@ class Bucket:
     def wait(self) -> float:
         """Return the seconds until the next request may start; 0 when it may start now."""
         now = self._now()
-        free_at = max(self._full_at - self._ahead, self._paused_until)
-        return max(0, free_at - now) / _NANOSECONDS
+        return max(0, self._full_at - self._ahead - now) / _NANOSECONDS
 
     def take(self) -> None:
         """Count one request that starts now."""
@@ -72,9 +70,7 @@ class Bucket:
     def pause(self, seconds: float) -> None:
         """Hold all requests back for that long, then let them go evenly spaced, without a burst."""
         until = self._now() + int(seconds * _NANOSECONDS)
-        if until > self._paused_until:
-            self._paused_until = until
-            self._full_at = max(self._full_at, until + self._ahead)
+        self._full_at = max(self._full_at, until + self._ahead)
 
     def _now(self) -> int:
         return int(self._clock.monotonic() * _NANOSECONDS)

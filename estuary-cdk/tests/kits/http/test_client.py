@@ -18,6 +18,7 @@ from estuary_cdk.kits.http import (
     Refused,
     Retry,
     Unavailable,
+    exchange,
 )
 from estuary_cdk.testing.fake_http import Asked, Reply
 
@@ -329,3 +330,33 @@ async def test_a_bad_address_is_a_config_error(url, reason) -> None:
 async def test_a_client_that_was_not_entered_says_so() -> None:
     with pytest.raises(ContractError, match="async with"):
         await Client("http://api.test").get("u", bytes)
+
+
+async def test_an_error_page_stays_out_of_the_sentence_and_secret_headers_too(serve) -> None:
+    pages = iter([b"<html>down</html>", b"no such key"])
+    site = await serve({})
+    site.fake.routes["GET /u"] = lambda a: Reply(400, next(pages) + a.headers["X-Key"].encode())
+    async with site.client(headers={"X-Key": SecretStr(SECRET)}) as client:
+        with pytest.raises(Refused) as page:
+            await client.get("u", dict)
+        with pytest.raises(Refused) as sentence:
+            await client.get("u", dict)
+    assert str(page.value).endswith("the server answered 400 Bad Request")
+    assert str(sentence.value).endswith("400 Bad Request: no such key***")
+
+
+async def test_a_body_beyond_the_limit_is_an_error(serve, monkeypatch) -> None:
+    monkeypatch.setattr(exchange, "BODY_BYTES_MAX", 1000)
+    site = await serve({"GET /u": lambda _: Reply(200, bytes(1001))})
+    async with site.client() as client:
+        with pytest.raises(DataError, match="more than 1000 bytes"):
+            await client.get("u", bytes)
+
+
+async def test_retries_end_when_their_time_is_over(serve) -> None:
+    site = await serve({"GET /u": lambda _: Reply(503)})
+    retry = Retry(attempts=1000, total=timedelta(seconds=90))
+    async with site.client(retry=retry) as client:
+        with pytest.raises(Unavailable, match="gave up after"):
+            await client.get("u", dict)
+    assert 20 < site.clock.elapsed <= 90

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from estuary_cdk.errors import TransientError
-from estuary_cdk.kits.http import ContentChanged, Refused, Validators, download
-from estuary_cdk.testing.clock import START
-from estuary_cdk.testing.fake_http import Asked, FakeFile, Reply
+from estuary_cdk.kits.http import Client, ContentChanged, Refused, Validators, download
+from estuary_cdk.testing.clock import START, FakeClock
+from estuary_cdk.testing.fake_http import Asked, FakeFile, FakeHttp, Reply
 
 CONTENT = bytes(range(256)) * 2000
 
@@ -72,7 +72,13 @@ async def test_a_server_without_ranges_sends_all_again_and_none_comes_twice(serv
 
 
 @pytest.mark.parametrize(
-    "lie", [{"Content-Range": "bytes 7-511999/512000"}, {"ETag": '"v2"'}, {"Content-Range": "x"}]
+    "lie",
+    [
+        {"Content-Range": "bytes 7-511999/512000"},
+        {"ETag": '"v2"'},
+        {"Content-Range": "x"},
+        {"Content-Encoding": "gzip"},
+    ],
 )
 async def test_a_range_that_does_not_fit_is_refused(serve, lie: dict[str, str]) -> None:
     file = FakeFile(CONTENT, etag='"v1"', breaks=[200_000])
@@ -131,3 +137,25 @@ async def test_a_missing_file_is_refused(serve) -> None:
     site = await serve({})
     with pytest.raises(Refused, match="404 Not Found"):
         await read(site)
+
+
+async def test_before_the_first_byte_a_download_may_start_over_without_proof(serve) -> None:
+    site = await serve({"GET /f": FakeFile(CONTENT, breaks=[0, 0])})
+    assert await read(site) == CONTENT
+    assert ranges(site) == [None, None, None]
+
+
+async def test_a_body_shorter_than_its_length_is_a_break() -> None:
+    file = FakeFile(CONTENT, etag='"v1"')
+
+    def short(asked: Asked) -> Reply:
+        reply = file(asked)
+        if reply.status == 206:
+            return reply
+        return Reply(200, CONTENT[:9], {**reply.headers, "Content-Length": str(len(CONTENT))})
+
+    fake = FakeHttp({"GET /f": short})
+    client = Client("http://api.test", transport=fake, clock=FakeClock())
+    async with client, download(client, "f") as got:
+        assert b"".join([block async for block in got.blocks]) == CONTENT
+    assert fake.requests[1].headers["Range"] == "bytes=9-"

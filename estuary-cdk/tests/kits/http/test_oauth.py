@@ -166,3 +166,15 @@ async def test_credentials_do_not_show() -> None:
     shown += repr(OAuth2RefreshToken("http://x", "me", secret, SecretStr("refresh-0")))
     assert CLIENT_SECRET not in shown
     assert "refresh-0" not in shown
+
+
+async def test_a_late_refusal_of_an_old_token_does_not_discard_the_new_one(provided) -> None:
+    provider, site = provided
+    async with site.client(auth=application(site)) as client:
+        signer = client.exchanges.signer
+        old = await signer.sign()
+        assert signer.renew(old)
+        new = await signer.sign()
+        assert signer.renew(old)
+        assert await signer.sign() is new
+    assert len(provider.forms) == 2

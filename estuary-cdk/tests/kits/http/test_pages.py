@@ -191,3 +191,13 @@ def test_items_are_cut_out_without_a_change(values) -> None:
     items = [msgspec.json.encode(value) for value in values]
     body = b'{"skip": [1, {"a": []}], "rows": [%b]}' % b" , ".join(items)
     assert items_at(body, "rows", "here") == items
+
+
+async def test_a_circle_is_named_without_secrets(serve) -> None:
+    site = await serve({})
+    following = f"{site.url}/i?key=key-secret"
+    site.fake.routes["GET /i"] = lambda _: Reply.json({"rows": [], "next": following})
+    async with site.client(auth=ApiKey(SecretStr("key-secret"), "key", "query")) as client:
+        with pytest.raises(PagingError, match="again") as caught:
+            await anext(client.pages("i", NextUrlPages("rows", next_url="next"), int))
+    assert "key-secret" not in str(caught.value)

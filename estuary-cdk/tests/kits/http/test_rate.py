@@ -106,3 +106,8 @@ def test_a_rate_of_nothing_is_refused(wrong) -> None:
     n, seconds, burst = wrong
     with pytest.raises(ValueError, match="a rate needs"):
         Rate(n, timedelta(seconds=seconds), burst)
+
+
+@given(rates)
+def test_the_interval_is_never_rounded_down(rate: Rate) -> None:
+    assert rate.interval_ns * rate.n >= rate.per // timedelta(microseconds=1) * 1000

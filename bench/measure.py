@@ -1,0 +1,91 @@
+"""Runs a command and says what it took: wall and CPU seconds, and the peak memory of each process.
+
+CPU is what the kernel charged to the command and to every descendant it waited for. Memory is
+sampled from the whole process tree, so a short peak between two samples can be missed.
+"""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+SAMPLE_S = 0.05
+
+
+@dataclass
+class Measured:
+    """One run of a command."""
+
+    wall_s: float
+    cpu_s: float
+    exit_code: int
+    peaks_mb: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def peak_mb(self) -> float:
+        """The largest peak of any one process."""
+        return max(self.peaks_mb.values(), default=0.0)
+
+
+def measured(
+    command: Sequence[str | Path],
+    *,
+    stdin: Path | None = None,
+    stdout: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Measured:
+    """Run a command to its end; input and output are files or nothing."""
+    with (
+        (stdin or Path(os.devnull)).open("rb") as source,
+        (stdout or Path(os.devnull)).open("wb") as sink,
+    ):
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=source,
+            stdout=sink,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+            cwd=cwd,
+        )
+        peaks: dict[str, float] = {}
+        stop = threading.Event()
+        sampler = threading.Thread(target=_sample, args=(process.pid, peaks, stop))
+        sampler.start()
+        told = threading.Thread(target=_drain, args=(process, tail := []))
+        told.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        stop.set()
+        sampler.join()
+        told.join()
+    if process.returncode != 0:
+        last = tail[-1].decode(errors="replace") if tail else ""
+        raise RuntimeError(f"{command[0]} exited with {process.returncode}: {last}")
+    return Measured(wall, usage.ru_utime + usage.ru_stime, process.returncode, peaks)
+
+
+def _drain(process: "subprocess.Popen[bytes]", tail: list[bytes]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        tail[:] = [*tail[-5:], line]
+
+
+def _sample(pid: int, peaks: dict[str, float], stop: threading.Event) -> None:
+    root = psutil.Process(pid)
+    while not stop.wait(SAMPLE_S):
+        with suppress(psutil.Error):
+            for process in (root, *root.children(recursive=True)):
+                with suppress(psutil.Error):
+                    words = [Path(word).name for word in process.cmdline()[:2]]
+                    name = next((w for w in words if not w.startswith("python")), "python")
+                    rss = process.memory_info().rss / 1e6
+                    peaks[name] = max(peaks.get(name, 0.0), rss)

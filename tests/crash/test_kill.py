@@ -1,0 +1,71 @@
+"""Killed at any moment, whoever is killed, the destination ends up equal to the source."""
+
+import importlib.util
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location("pipeline", Path(__file__).with_name("pipeline.py"))
+assert _spec is not None
+assert _spec.loader is not None
+pipeline = importlib.util.module_from_spec(_spec)
+sys.modules["pipeline"] = pipeline
+_spec.loader.exec_module(pipeline)
+
+KILLS = int(os.environ.get("CRASH_KILLS", "200"))
+PARTS = 2
+PATIENCE_S = 0.8
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("part", range(PARTS))
+def test_whoever_is_killed_whenever_the_table_equals_the_source(part, tmp_path) -> None:
+    seed = pipeline.seed() + part
+    chance = random.Random(seed)
+    table = pipeline.Table(chance)
+    for _ in range(20):
+        table.change()
+    server = pipeline.FileServer(table)
+    run = pipeline.Pipeline(tmp_path, server.url)
+    killed = dict.fromkeys((pipeline.SOURCE, pipeline.DESTINATION, pipeline.RUNTIME), 0)
+    try:
+        while sum(killed.values()) < KILLS // PARTS:
+            if not run.alive():
+                run.start()
+            time.sleep(chance.uniform(0, PATIENCE_S))
+            if chance.random() < 0.3:
+                with server.lock:
+                    table.change()
+            victim = chance.choices(list(killed), [4, 4, 2])[0]
+            deadline = time.monotonic() + 20
+            while not run.kill(victim) and time.monotonic() < deadline:
+                time.sleep(0.01)
+                if not run.alive():
+                    run.start()
+            killed[victim] += 1
+        run.settle()
+        assert run.rows() == table.expected(), f"CRASH_SEED={seed - part} {killed}"
+        assert min(killed.values()) >= KILLS // PARTS // 10
+    finally:
+        run.kill(pipeline.RUNTIME)
+        server.close()
+
+
+@pytest.mark.crash
+def test_a_second_run_finds_nothing_new(tmp_path) -> None:
+    table = pipeline.Table(random.Random(1))
+    table.change()
+    server = pipeline.FileServer(table)
+    run = pipeline.Pipeline(tmp_path, server.url)
+    try:
+        run.settle()
+        before = run.database.read_bytes()
+        run.settle()
+        assert run.rows() == table.expected()
+        assert run.database.read_bytes() == before
+    finally:
+        server.close()

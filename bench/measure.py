@@ -36,25 +36,32 @@ class Measured:
 def measured(
     command: Sequence[str | Path],
     *,
-    stdin: Path | None = None,
+    stdin: bytes | Path = b"",
     stdout: Path | None = None,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Measured:
-    """Run a command to its end; input and output are files or nothing."""
+    """Run a command to its end.
+
+    Input is a file, or bytes after which the stream stays open; output is a file or nothing.
+    """
+    held = isinstance(stdin, bytes)
     with (
-        (stdin or Path(os.devnull)).open("rb") as source,
+        Path(os.devnull if held else stdin).open("rb") as source,
         (stdout or Path(os.devnull)).open("wb") as sink,
     ):
         started = time.perf_counter()
         process = subprocess.Popen(
             [str(part) for part in command],
-            stdin=source,
+            stdin=subprocess.PIPE if held else source,
             stdout=sink,
             stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
             cwd=cwd,
         )
+        if process.stdin is not None:
+            process.stdin.write(stdin)
+            process.stdin.flush()
         peaks: dict[str, float] = {}
         stop = threading.Event()
         sampler = threading.Thread(target=_sample, args=(process.pid, peaks, stop))
@@ -64,6 +71,8 @@ def measured(
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
+        if process.stdin is not None:
+            process.stdin.close()
         stop.set()
         sampler.join()
         told.join()

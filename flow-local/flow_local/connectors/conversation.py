@@ -5,12 +5,13 @@ wrong comes out as one sentence with the task's name: ConnectorFailed where the 
 RemoteProtocolError where it said something it may not.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from estuary_cdk.errors import RemoteProtocolError
+from estuary_cdk.errors import RemoteProtocolError, TransientError
 from estuary_cdk.protocol import capture
 from estuary_cdk.protocol.capture_session import CaptureSession
 from estuary_cdk.protocol.codec import (
@@ -121,6 +122,18 @@ class Conversation:
         except RemoteProtocolError as error:
             raise await self._broken(error) from error
 
+    async def send_within(self, wait_s: float, request: Message) -> None:
+        """Send as `send` does; raises TransientError where the connector doesn't read in time."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self.send(request)
+        except TimeoutError as error:
+            task = self._connector.task
+            raise TransientError(
+                f"can't {self._what} {task!r}: the connector hasn't read its stdin for "
+                f"{wait_s:.0f} s"
+            ) from error
+
     async def send_block(self, kind: type[Message], count: int, block: bytes) -> None:
         """Judge and send `count` requests of one kind that are spelt out already."""
         self._judge.block(kind, count)
@@ -158,6 +171,14 @@ class Conversation:
         except RemoteProtocolError as error:
             raise self._violation(error) from error
         return runs
+
+    async def receive_within(self, wait_s: float | None) -> list[Run] | None:
+        """Return the next responses as `receive` does, or None where none came in time."""
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self.receive()
+        except TimeoutError:
+            return None
 
     async def expect(self, kind: type[Message]) -> Message:
         """Return the one response that must come now."""

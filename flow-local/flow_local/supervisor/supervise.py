@@ -1,0 +1,150 @@
+"""Keeping tasks running: all at once, each on its own, restarted where that may help.
+
+Cancelling `supervise` stops all tasks: within STOP_S they commit what was checkpointed and end
+their connectors. `until_stopped` turns the signals of a terminal into that.
+"""
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from estuary_cdk.errors import CdkError
+from estuary_cdk.logs import bind, get_logger
+from flow_local.supervisor.restarts import Restarts
+from flow_local.supervisor.status import Board
+from flow_local.tasks import (
+    CaptureTask,
+    Ending,
+    Run,
+    Task,
+    TaskProgress,
+    World,
+    run_capture,
+    run_materialization,
+)
+
+STOP_S: Final = 4.5
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A task that failed for good, and why."""
+
+    task: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How tasks are run; see `Ending` and `Restarts`."""
+
+    ending: Ending = field(default_factory=Ending)
+    restarts: Restarts = field(default_factory=Restarts)
+
+
+async def supervise(tasks: Sequence[Task], world: World, plan: Plan, board: Board) -> list[Failure]:
+    """Run tasks until all have ended; return those that failed, in order of their failures.
+
+    A failure leaves the other tasks running. Where tasks end when idle, materializations end after
+    all captures have. The board shows how far all are.
+    """
+    failures: list[Failure] = []
+    board.tasks = [_progress(task) for task in tasks]
+    running: dict[bool, list[asyncio.Task[None]]] = {True: [], False: []}
+    for task, progress in zip(tasks, board.tasks, strict=True):
+        run = Run(task, world, progress, plan.ending)
+        kept = asyncio.create_task(_keep(run, plan.restarts, failures), name=task.name)
+        running[isinstance(task, CaptureTask)].append(kept)
+    captures, others = running[True], running[False]
+    try:
+        if captures:
+            await asyncio.wait(captures)
+        plan.ending.sources_ended.set()
+        world.collections.changes.notify()
+        if others:
+            await asyncio.wait(others)
+    finally:
+        for kept in (*captures, *others):
+            kept.cancel()
+        _, late = await asyncio.wait((*captures, *others), timeout=STOP_S) if tasks else ((), ())
+        if late:
+            log.warning("tasks didn't stop in time", tasks=[kept.get_name() for kept in late])
+    return failures
+
+
+def _progress(task: Task) -> TaskProgress:
+    return TaskProgress(
+        task.name, "capture" if isinstance(task, CaptureTask) else "materialization"
+    )
+
+
+async def _keep(run: Run, restarts: Restarts, failures: list[Failure]) -> None:
+    in_a_row, transactions = 0, 0
+    with bind(task=run.task.name):
+        while True:
+            try:
+                await _once(run)
+            except Exception as error:  # noqa: BLE001 - one task's failure is its own
+                if run.progress.transactions > transactions:
+                    in_a_row, transactions = 0, run.progress.transactions
+                in_a_row += 1
+                run.progress.error = error
+                delay_s = restarts.delay(error, in_a_row, until_idle=run.ending.until_idle)
+                if delay_s is None:
+                    run.progress.phase = "failed"
+                    failures.append(Failure(run.task.name, error))
+                    _log_failure(error)
+                    return
+                run.progress.phase = "restarting"
+                run.progress.restarts += 1
+                log.warning("task failed and is restarted", reason=str(error), delay_s=delay_s)
+                await run.world.clock.sleep(delay_s)
+            else:
+                run.progress.error = None
+                return
+
+
+async def _once(run: Run) -> None:
+    if isinstance(run.task, CaptureTask):
+        await run_capture(run)
+    else:
+        await run_materialization(run)
+
+
+def _log_failure(error: Exception) -> None:
+    if isinstance(error, CdkError):
+        log.info("task failed", reason=str(error))
+    else:
+        log.error("task failed by a bug", reason=repr(error))
+
+
+async def until_stopped(work: Coroutine[Any, Any, list[Failure]]) -> list[Failure] | None:
+    """Run `supervise` until it returns, or until SIGINT or SIGTERM: then stop it, return None."""
+    running = asyncio.ensure_future(work)
+    with _signals(running):
+        try:
+            return await running
+        except asyncio.CancelledError:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+                raise
+            return None
+
+
+@contextmanager
+def _signals(running: "asyncio.Future[Any]") -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,89 @@
+"""Apply: preparing the endpoint for a built task before it opens, until nothing is left to do."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from estuary_cdk.errors import RemoteProtocolError
+from estuary_cdk.logs import get_logger
+from estuary_cdk.protocol import capture, materialize
+from estuary_cdk.protocol.flow import ConnectorState
+from flow_local.connectors import apply_capture, apply_materialization
+from flow_local.recovery import Commit, TaskRecord
+from flow_local.recovery.patches import EMPTY, updated
+from flow_local.tasks.definitions import CaptureTask, Run
+
+APPLIES_MAX: Final = 10
+
+log = get_logger(__name__)
+
+Applied = capture.Applied | materialize.Applied
+SpecT = TypeVar("SpecT", capture.CaptureSpec, materialize.MaterializationSpec)
+_Ask = Callable[[bytes], Awaitable[Applied]]
+
+
+async def applied(run: Run, record: TaskRecord) -> bytes:
+    """Apply the task's spec and return the connector's state afterwards, both recorded.
+
+    Repeats while the connector returns state, at most ten times; then raises RemoteProtocolError.
+    """
+    run.progress.phase = "applying"
+    ask, spec = _asking(run, record)
+    state = record.state or EMPTY
+    for _ in range(APPLIES_MAX):
+        answer = await ask(state)
+        if answer.action_description:
+            log.info("applied", task=run.task.name, actions=answer.action_description)
+        after = updated(state, answer.state)
+        if not _more(answer.state):
+            version = run.task.version
+            commit = Commit(run.task.name, spec=spec, version=version, state=after)
+            await run.world.recovery.commit(commit)
+            return after
+        state = after
+        await run.world.recovery.commit(Commit(run.task.name, state=state))
+    raise RemoteProtocolError(
+        f"can't apply {run.task.name!r}: after {APPLIES_MAX} times the connector still updates its "
+        f"state"
+    )
+
+
+def _more(state: ConnectorState | None) -> bool:
+    return state is not None and bytes(state.updated) not in {b"", b"null", EMPTY}
+
+
+def _asking(run: Run, record: TaskRecord) -> tuple[_Ask, bytes]:
+    task, connector = run.task, run.connector
+    if isinstance(task, CaptureTask):
+        captured, last_capture = task.spec, _last(record, capture.CaptureSpec)
+
+        async def ask_capture(state: bytes) -> Applied:
+            request = capture.Apply(
+                capture=captured,
+                version=task.version,
+                last_capture=last_capture,
+                last_version=record.version,
+                state=Raw(state),
+            )
+            return await apply_capture(connector, request)
+
+        return ask_capture, msgspec.json.encode(captured)
+    materialized, last = task.spec, _last(record, materialize.MaterializationSpec)
+
+    async def ask_materialization(state: bytes) -> Applied:
+        request = materialize.Apply(
+            materialization=materialized,
+            version=task.version,
+            last_materialization=last,
+            last_version=record.version,
+            state=Raw(state),
+        )
+        return await apply_materialization(connector, request)
+
+    return ask_materialization, msgspec.json.encode(materialized)
+
+
+def _last(record: TaskRecord, kind: type[SpecT]) -> SpecT | None:
+    return msgspec.json.decode(record.spec, type=kind) if record.spec else None

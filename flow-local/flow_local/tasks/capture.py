@@ -1,0 +1,202 @@
+"""A capture task: its connector's documents become transactions on collections.
+
+A session reads what the connector sends. A commit is made when the connector pauses, when enough is
+eligible, or when it has waited long enough; then the checkpoints are acknowledged, if the connector
+asked for that. When the connector exits, the next session starts `interval_seconds` after the start
+of the last one.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import Raw
+
+from estuary_cdk.errors import RemoteProtocolError
+from estuary_cdk.failpoints import failpoint
+from estuary_cdk.logs import get_logger
+from estuary_cdk.protocol.capture import (
+    Acknowledge,
+    CaptureBinding,
+    Captured,
+    Checkpoint,
+    Open,
+    Opened,
+    SourcedSchema,
+)
+from estuary_cdk.protocol.flow import FULL_RANGE
+from estuary_cdk.protocol.message import Message
+from flow_local.collections import Combiner, Stamper, producer_id
+from flow_local.connectors import CAPTURE, Conversation, conversation
+from flow_local.recovery import TaskRecord
+from flow_local.recovery.patches import EMPTY
+from flow_local.schema.reductions import Reducer
+from flow_local.schema.validation import Validator
+from flow_local.tasks.applying import applied
+from flow_local.tasks.definitions import INTERVAL_S_DEFAULT, CaptureTask, Run
+from flow_local.tasks.ending import uninterrupted
+from flow_local.tasks.progress import BindingProgress
+from flow_local.tasks.staging import Identity, Staging, Target
+
+COMMIT_BYTES: Final = 16 << 20
+COMMIT_WAIT_S: Final = 1.0
+PAUSE_S: Final = 0.02
+ACKNOWLEDGE_WAIT_S: Final = 30.0
+
+log = get_logger(__name__)
+
+
+async def run_capture(run: Run) -> None:
+    """Run a capture until it is cancelled or `run.ending` says it is done.
+
+    Cancelled or failing, it first commits what was checkpointed. Raises whatever ends it: DataError
+    for a document that violates its collection's schema, ConnectorFailed, RemoteProtocolError,
+    StorageError.
+    """
+    task = run.task
+    assert isinstance(task, CaptureTask)
+    record = await run.world.recovery.task(task.name)
+    run.progress.bindings = [BindingProgress(name) for name in task.collections]
+    identity = _identity(task.name, record)
+    identity.state = await applied(run, record)
+    targets = [
+        _target(run, binding, progress)
+        for binding, progress in zip(task.spec.bindings, run.progress.bindings, strict=True)
+    ]
+    clock = run.world.clock
+    while True:
+        started = clock.monotonic()
+        staging = Staging(identity, targets, run.world.collections, run.world.recovery, clock.now)
+        await _session(run, task, staging)
+        if run.ending.until_idle:
+            break
+        run.progress.phase = "sleeping"
+        interval = task.spec.interval_seconds or INTERVAL_S_DEFAULT
+        await clock.sleep(max(0.0, interval - (clock.monotonic() - started)))
+    run.progress.phase = "done"
+
+
+def _identity(task: str, record: TaskRecord) -> Identity:
+    producer = record.producer or producer_id()
+    return Identity(task, record.state or EMPTY, producer, Stamper(producer, record.clock))
+
+
+def _target(run: Run, binding: CaptureBinding, progress: BindingProgress) -> Target:
+    collection = binding.collection
+    assert collection is not None
+    schema = bytes(collection.write_schema)
+    return Target(
+        collection.name,
+        run.world.collections.journal(collection.name),
+        Validator(schema),
+        Combiner(collection.key, Reducer(schema)),
+        progress,
+    )
+
+
+async def _session(run: Run, task: CaptureTask, staging: Staging) -> None:
+    run.progress.phase = "opening"
+    try:
+        async with conversation(run.connector, CAPTURE, "capture") as talk:
+            request = Open(
+                capture=task.spec,
+                version=task.version,
+                range=FULL_RANGE,
+                state=Raw(staging.state if staging.state != b"null" else EMPTY),
+            )
+            await talk.send(request)
+            session = _Session(run, talk, staging)
+            try:
+                await session.run()
+            except BaseException:
+                await uninterrupted(staging.commit())  # What was checkpointed isn't lost.
+                raise
+    finally:
+        staging.give_up()
+
+
+class _Session:
+    """One process of the connector, from opened to its end."""
+
+    def __init__(self, run: Run, talk: Conversation, staging: Staging) -> None:
+        self._run = run
+        self._talk = talk
+        self._staging = staging
+        self._clock = run.world.clock
+        self._acknowledges = False
+        self._eligible_since = 0.0
+
+    async def run(self) -> None:
+        quiet_s = self._run.ending.quiet_s if self._run.ending.until_idle else None
+        while True:
+            wait_s = PAUSE_S if self._staging.checkpoints else quiet_s
+            runs = await self._talk.receive_within(wait_s)
+            if runs is None:
+                if not self._staging.checkpoints:
+                    log.info("the connector is quiet", task=self._run.task.name)
+                    return
+                await self._commit()
+                self._run.progress.phase = "idle"
+            elif not runs:
+                await self._commit()
+                return
+            else:
+                await self._take(runs)
+
+    async def _take(self, runs: Sequence[tuple[type[Message], list[Any]]]) -> None:
+        for kind, messages in runs:
+            if kind is Captured:
+                await self._documents(messages)
+            elif kind is Checkpoint:
+                for message in messages:
+                    self._checkpoint(message)
+            elif kind is SourcedSchema:
+                self._bindings_exist(messages)
+            elif kind is Opened:
+                self._acknowledges = messages[0].explicit_acknowledgements
+                self._run.progress.phase = "running"
+        staging = self._staging
+        if staging.checkpoints:
+            waited = self._clock.monotonic() - self._eligible_since
+            if staging.spilled or staging.eligible_bytes >= COMMIT_BYTES or waited >= COMMIT_WAIT_S:
+                await self._commit()
+
+    async def _documents(self, messages: list[Captured]) -> None:
+        staging = self._staging
+        binding = messages[0].binding
+        if all(message.binding == binding for message in messages):
+            staging.add(binding, [bytes(message.doc) for message in messages])
+        else:
+            groups: dict[int, list[bytes]] = {}
+            for message in messages:
+                groups.setdefault(message.binding, []).append(bytes(message.doc))
+            for each, documents in groups.items():
+                staging.add(each, documents)
+        if staging.full:
+            await self._commit()
+            if staging.full:
+                await staging.spill()
+
+    def _checkpoint(self, message: Checkpoint) -> None:
+        if not self._staging.checkpoints:
+            self._eligible_since = self._clock.monotonic()
+        self._staging.checkpoint(message.state)
+
+    def _bindings_exist(self, messages: list[SourcedSchema]) -> None:
+        count = len(self._run.progress.bindings)
+        for message in messages:
+            if message.binding >= count:
+                raise RemoteProtocolError(
+                    f"can't capture {self._run.task.name!r}: the connector sent a schema of "
+                    f"binding {message.binding}, but there are {count}"
+                )
+
+    async def _commit(self) -> None:
+        checkpoints = await uninterrupted(self._staging.commit())
+        if not checkpoints:
+            return
+        self._run.progress.transactions += 1
+        self._run.progress.phase = "running"
+        if self._acknowledges:
+            failpoint("capture.before_acknowledge")
+            await self._talk.send_within(ACKNOWLEDGE_WAIT_S, Acknowledge(checkpoints=checkpoints))
+            failpoint("capture.after_acknowledge")

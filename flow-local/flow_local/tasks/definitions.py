@@ -1,0 +1,92 @@
+"""What a task is to the runtime: a built spec, where its connector runs, and all around it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from estuary_cdk.clock import Clock
+from estuary_cdk.protocol.capture import CaptureSpec
+from estuary_cdk.protocol.materialize import MaterializationSpec
+from flow_local.collections import Collections
+from flow_local.connectors import Connector, Endpoint, LogEvent
+from flow_local.recovery import Recovery
+from flow_local.tasks.ending import Ending
+from flow_local.tasks.progress import TaskProgress
+
+INTERVAL_S_DEFAULT: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureTask:
+    """A built capture; every binding has its collection. `version` changes whenever `spec` does."""
+
+    spec: CaptureSpec
+    endpoint: Endpoint
+    version: str
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def collections(self) -> list[str]:
+        """The collection of each binding, in order."""
+        return [b.collection.name for b in self.spec.bindings if b.collection is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class MaterializationTask:
+    """A built materialization; every binding has its collection and a field selection.
+
+    A binding reads its collection under its `journal_read_suffix`. `version` changes whenever
+    `spec` does.
+    """
+
+    spec: MaterializationSpec
+    endpoint: Endpoint
+    version: str
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def collections(self) -> list[str]:
+        """The collection of each binding, in order."""
+        return [b.collection.name for b in self.spec.bindings if b.collection is not None]
+
+
+Task = CaptureTask | MaterializationTask
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a task works with; shared by all tasks of a process, but for progress and ending."""
+
+    collections: Collections
+    recovery: Recovery
+    clock: Clock
+    on_event: Callable[[str, LogEvent], None]
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one task: until it is cancelled, fails, or is told by `ending` that all is done.
+
+    Cancelling a run is how it is stopped: a capture commits what was checkpointed, a
+    materialization gives up what it didn't commit; then the connector's process is ended.
+    """
+
+    task: Task
+    world: World
+    progress: TaskProgress
+    ending: Ending
+
+    @property
+    def connector(self) -> Connector:
+        """The task's connector; what it logs is handed on with the task's name."""
+        name, on_event = self.task.name, self.world.on_event
+        return Connector(
+            self.task.endpoint, name, lambda event: on_event(name, event), self.world.log_level
+        )

@@ -1,0 +1,39 @@
+"""When a run ends by itself, and how not to be interrupted in the middle of a commit."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+QUIET_S_DEFAULT: Final = 10.0
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Whether tasks end when there is nothing left to do.
+
+    If so, a capture ends when its connector has exited once or said nothing for `quiet_s`, and a
+    materialization when `sources_ended` is set and it has stored all there is.
+    """
+
+    until_idle: bool = False
+    quiet_s: float = QUIET_S_DEFAULT
+    sources_ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Run `work` to its end even if we are cancelled meanwhile, and only then be cancelled.
+
+    For work that is short and bounded: a commit.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is not None:
+            task.result()
+        raise

@@ -1,0 +1,219 @@
+"""A capture's documents on their way into the collections.
+
+Documents since the last checkpoint form a *group*. At a checkpoint the group becomes *eligible*,
+together with the state; eligible documents of several checkpoints may share one commit, which makes
+them durable and visible with their state, or not at all.
+
+At most about STAGED_BYTES_MAX of documents are held. A group larger than that is written to the
+journals past their committed ends as it comes (*spilled*), and documents of equal key are combined
+only within what is written at a time. From the first spill to the commit, no other task can commit
+to the same collections.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from estuary_cdk.errors import DataError, RemoteProtocolError
+from estuary_cdk.failpoints import failpoint
+from estuary_cdk.protocol.flow import ConnectorState
+from estuary_cdk.transport import Thread
+from flow_local.collections import Collections, Combiner, Journal, Stamper
+from flow_local.recovery import Commit, Recovery
+from flow_local.recovery.patches import updated
+from flow_local.schema.validation import Validator
+from flow_local.tasks.progress import BindingProgress
+
+STAGED_BYTES_MAX: Final = 32 << 20
+BLOCK_DOCUMENTS: Final = 4096
+
+
+@dataclass(slots=True)
+class Target:
+    """A binding's collection: how documents get in, and those that wait to."""
+
+    collection: str
+    journal: Journal
+    validator: Validator
+    combiner: Combiner
+    progress: BindingProgress
+    group: list[bytes] = field(default_factory=list)
+    eligible: list[bytes] = field(default_factory=list)
+    written_documents: int = 0
+    written_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Identity:
+    """What a task's commits record besides documents: its connector's state, its producer."""
+
+    task: str
+    state: bytes
+    producer: bytes
+    stamper: Stamper
+
+
+class Staging:
+    """See the module's text. Not to be used any more once `commit` or `spill` has failed, but for
+    `give_up`, which must follow the last use in any case.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        targets: Sequence[Target],
+        collections: Collections,
+        recovery: Recovery,
+        now: Callable[[], datetime],
+        staged_bytes_max: int = STAGED_BYTES_MAX,
+    ) -> None:
+        self.checkpoints = 0
+        """How many checkpoints the next commit contains."""
+        self.eligible_bytes = 0
+        self._identity = identity
+        self._targets = targets
+        self._collections = collections
+        self._recovery = recovery
+        self._now = now
+        self._staged_bytes_max = staged_bytes_max
+        self._group_bytes = 0
+        self._updates: list[ConnectorState | None] = []
+        self._held: list[Journal] = []
+        self._thread = Thread(f"journals of {identity.task}")
+
+    @property
+    def state(self) -> bytes:
+        """The connector's state as committed last."""
+        return self._identity.state
+
+    @property
+    def full(self) -> bool:
+        """Whether documents must leave before more are taken: by `commit`, else by `spill`."""
+        return self._group_bytes + self.eligible_bytes >= self._staged_bytes_max
+
+    def add(self, binding: int, documents: list[bytes]) -> None:
+        """Add documents to the group.
+
+        Raises DataError for one that violates its collection's schema, RemoteProtocolError for a
+        binding that doesn't exist.
+        """
+        if binding >= len(self._targets):
+            raise RemoteProtocolError(
+                f"can't capture {self._identity.task!r}: the connector sent a document of binding "
+                f"{binding}, but there are {len(self._targets)}"
+            )
+        target = self._targets[binding]
+        failure = target.validator.first_failure(documents)
+        if failure is not None:
+            raise DataError(
+                f"can't capture a document into collection {target.collection!r}: "
+                f"at {failure.pointer or 'the root'}: {failure.reason}",
+                hint="fix the collection's schema, or the source's data",
+                task=self._identity.task,
+                collection=target.collection,
+                pointer=failure.pointer,
+                reason=failure.reason,
+            )
+        target.group += documents
+        self._group_bytes += sum(map(len, documents))
+
+    def checkpoint(self, update: ConnectorState | None) -> None:
+        """Make the group eligible, with the state's update."""
+        for target in self._targets:
+            if target.group:
+                target.eligible += target.group
+                target.group = []
+        self.eligible_bytes += self._group_bytes
+        self._group_bytes = 0
+        self.checkpoints += 1
+        self._updates.append(update)
+
+    @property
+    def spilled(self) -> bool:
+        """Whether a part of the group is in the journals already."""
+        return bool(self._held)
+
+    async def spill(self) -> None:
+        """Write the group as far as it is known; nothing may be eligible."""
+        assert not self.checkpoints, "what is eligible is committed first"
+        await self._hold(self._targets)
+        for target in self._targets:
+            documents, target.group = target.group, []
+            await self._write(target, documents)
+        self._group_bytes = 0
+
+    async def commit(self) -> int:
+        """Make what is eligible durable and visible; return how many checkpoints it had."""
+        checkpoints, self.checkpoints = self.checkpoints, 0
+        if not checkpoints:
+            return 0
+        state = self._identity.state
+        for update in self._updates:
+            state = updated(state, update)
+        self._updates.clear()
+        await self._hold([target for target in self._targets if target.eligible])
+        for target in self._targets:
+            documents, target.eligible = target.eligible, []
+            await self._write(target, documents)
+        held = list(self._held)
+        ends = await self._thread.run(lambda: {each.name: each.sync() for each in held})
+        failpoint("capture.before_commit")
+        identity = self._identity
+        await self._recovery.commit(
+            Commit(
+                identity.task,
+                state=state,
+                producer=identity.producer,
+                clock=identity.stamper.clock,
+                ends=ends,
+            )
+        )
+        failpoint("capture.after_commit")
+        identity.state = state
+        self.eligible_bytes = 0
+        self._collections.commit(ends)
+        self._release()
+        self._count()
+        return checkpoints
+
+    def give_up(self) -> None:
+        """Let go of what isn't committed."""
+        for journal in self._held:
+            journal.give_up()
+        self._release()
+        self._thread.stop()
+
+    async def _hold(self, targets: Sequence[Target]) -> None:
+        """Keep others from writing to journals; in one order for all tasks, so none waits in vain.
+
+        Where some are held already, all are.
+        """
+        if self._held:
+            return
+        journals = {target.journal.name: target.journal for target in targets}
+        for name in sorted(journals):
+            await journals[name].lock.acquire()
+            self._held.append(journals[name])
+
+    def _release(self) -> None:
+        for journal in self._held:
+            journal.lock.release()
+        self._held.clear()
+
+    async def _write(self, target: Target, documents: list[bytes]) -> None:
+        combined = target.combiner.combined(documents) if documents else documents
+        for start in range(0, len(combined), BLOCK_DOCUMENTS):
+            part = combined[start : start + BLOCK_DOCUMENTS]
+            stamped = self._identity.stamper.stamped(part, self._now())
+            stamped.append(b"")
+            block = b"\n".join(stamped)
+            target.written_documents += len(part)
+            target.written_bytes += len(block)
+            await self._thread.run(lambda block=block: target.journal.append(block))  # type: ignore[misc]
+
+    def _count(self) -> None:
+        for target in self._targets:
+            target.progress.documents += target.written_documents
+            target.progress.bytes += target.written_bytes
+            target.written_documents = target.written_bytes = 0

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from estuary_cdk.errors import RemoteProtocolError
+from estuary_cdk.errors import RemoteProtocolError, TransientError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
 from estuary_cdk.protocol.capture import (
@@ -41,6 +41,7 @@ COMMIT_BYTES: Final = 16 << 20
 COMMIT_WAIT_S: Final = 1.0
 PAUSE_S: Final = 0.02
 ACKNOWLEDGE_WAIT_S: Final = 30.0
+OPEN_WAIT_S: Final = 900.0
 
 log = get_logger(__name__)
 
@@ -122,15 +123,19 @@ class _Session:
         self._talk = talk
         self._staging = staging
         self._clock = run.world.clock
+        self._opened = False
         self._acknowledges = False
         self._eligible_since = 0.0
 
     async def run(self) -> None:
-        quiet_s = self._run.ending.quiet_s if self._run.ending.until_idle else None
         while True:
-            wait_s = PAUSE_S if self._staging.checkpoints else quiet_s
-            runs = await self._talk.receive_within(wait_s)
+            runs = await self._talk.receive_within(self._patience_s())
             if runs is None:
+                if not self._opened:
+                    raise TransientError(
+                        f"can't capture {self._run.task.name!r}: the connector hasn't opened "
+                        f"within {OPEN_WAIT_S:.0f} s"
+                    )
                 if not self._staging.checkpoints:
                     log.info("the connector is quiet", task=self._run.task.name)
                     return
@@ -142,6 +147,14 @@ class _Session:
             else:
                 await self._take(runs)
 
+    def _patience_s(self) -> float | None:
+        """Return how long to wait for the connector to say something."""
+        if not self._opened:
+            return OPEN_WAIT_S
+        if self._staging.checkpoints:
+            return PAUSE_S
+        return self._run.ending.quiet_s if self._run.ending.until_idle else None
+
     async def _take(self, runs: Sequence[tuple[type[Message], list[Any]]]) -> None:
         for kind, messages in runs:
             if kind is Captured:
@@ -152,6 +165,7 @@ class _Session:
             elif kind is SourcedSchema:
                 self._bindings_exist(messages)
             elif kind is Opened:
+                self._opened = True
                 self._acknowledges = messages[0].explicit_acknowledgements
                 self._run.progress.phase = "running"
         staging = self._staging

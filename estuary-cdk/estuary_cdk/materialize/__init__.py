@@ -3,6 +3,7 @@
 from estuary_cdk.materialize.bindings import Binding, Column, Field, Path, Shard, Table
 from estuary_cdk.materialize.changes import (
     AddColumns,
+    AllowRepeats,
     Change,
     CreateTable,
     MigrateColumn,
@@ -24,6 +25,7 @@ from estuary_cdk.materialize.patterns import (
 
 __all__ = [
     "AddColumns",
+    "AllowRepeats",
     "AtLeastOnce",
     "Binding",
     "Change",

@@ -4,7 +4,7 @@ No change drops a column or the table of a binding that was removed.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from estuary_cdk.materialize.bindings import Binding, Column, Field, Table
 
@@ -68,4 +68,47 @@ class MigrateColumn:
     after: Column
 
 
-Change = CreateTable | RecreateTable | TruncateTable | AddColumns | RelaxColumns | MigrateColumn
+@dataclass(frozen=True, slots=True)
+class AllowRepeats:
+    """Let rows repeat their key: the binding went from standard to delta updates."""
+
+    binding: Binding[Any]
+    existing: Table
+
+
+Change = (
+    CreateTable
+    | RecreateTable
+    | TruncateTable
+    | AddColumns
+    | RelaxColumns
+    | MigrateColumn
+    | AllowRepeats
+)
+
+
+def description(change: Change) -> str:
+    """Tell a change in plain words."""
+    table = ".".join(change.binding.path)
+    match change:
+        case CreateTable():
+            return f"create table {table!r}"
+        case RecreateTable():
+            return f"drop and create table {table!r}: {change.reason}"
+        case TruncateTable():
+            return f"delete all rows of table {table!r}"
+        case AddColumns():
+            return f"add columns to table {table!r}: {_names(change.columns)}"
+        case RelaxColumns():
+            return f"let columns of table {table!r} be null: {_names(change.columns)}"
+        case MigrateColumn():
+            types = f"{change.before.type} to {change.after.type}"
+            return f"change column {change.before.name!r} of table {table!r} from {types}"
+        case AllowRepeats():
+            return f"let rows of table {table!r} repeat their key"
+        case _:
+            assert_never(change)
+
+
+def _names(columns: tuple[Column, ...]) -> str:
+    return ", ".join(repr(column.name) for column in columns)

@@ -58,6 +58,14 @@ class Rules:
     name_length: Callable[[str], int] = len
     case_insensitive: bool = False
 
+    def identity(self, column: str) -> str:
+        """Return what is equal for two names that the destination can't tell apart."""
+        return column.casefold() if self.case_insensitive else column
+
+    def too_long(self, column: str) -> bool:
+        """Tell whether the destination can't have a column of this name."""
+        return self.name_length_max is not None and self.name_length(column) > self.name_length_max
+
 
 class Destination(Protocol):
     """A connected endpoint, for everything but moving documents."""

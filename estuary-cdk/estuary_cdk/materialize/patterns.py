@@ -102,9 +102,10 @@ class PostCommitApply(Loads, Protocol):
     """The transaction is set down aside, and applied after the runtime made it durable."""
 
     def staged(self) -> Mapping[int, bytes]:
-        """Make what was stored durable, aside, and return how to find it: JSON text by binding.
+        """Make what was stored durable, aside, and return how to find it, by binding.
 
-        The kit keeps it in the connector's state. What is never returned again was never committed.
+        Any UTF-8 text; the kit keeps it in the connector's state. What `apply` never gets was never
+        committed.
         """
         ...
 

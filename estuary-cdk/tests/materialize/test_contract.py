@@ -1,0 +1,47 @@
+"""The in-memory materialization keeps the contract, in each of the three patterns."""
+
+import pytest
+from msgspec import json
+
+from estuary_cdk.testing.materialize_contract import PROMISES, Subject
+from estuary_cdk.testing.memory_destination import (
+    DirectTransactor,
+    MemoryServer,
+    RemoteTransactor,
+    StagingTransactor,
+    memory_materialization,
+)
+
+PATTERNS = {"remote": RemoteTransactor, "staging": StagingTransactor, "direct": DirectTransactor}
+
+
+def memory_subject(pattern, *, hard_deletes):
+    server = MemoryServer()
+
+    def rows(table):
+        found = server.tables[(table,)]
+        return [
+            {name: json.decode(row.get(name, b"null")) for name in found.columns}
+            for row in found.rows.values()
+        ]
+
+    def documents(table):
+        return [row["flow_document"] for row in server.tables[(table,)].rows.values()]
+
+    return Subject(
+        materialization=memory_materialization(server, PATTERNS[pattern]),
+        config=json.encode({"hardDelete": hard_deletes}),
+        resource=lambda table, delta: json.encode({"table": table, "delta_updates": delta}),
+        documents=documents,
+        rows=rows,
+        hard_deletes=hard_deletes,
+        exactly_once=pattern != "direct",
+        fences=pattern == "remote",
+    )
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+@pytest.mark.parametrize("hard_deletes", [False, True], ids=["soft", "hard"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+async def test_it_keeps_its_promises(promise, pattern, hard_deletes):
+    await promise(memory_subject(pattern, hard_deletes=hard_deletes))

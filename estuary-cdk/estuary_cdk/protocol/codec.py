@@ -10,10 +10,11 @@ would, it is read again with all the patience above.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
@@ -84,7 +85,7 @@ class Codec:
             frozen=True,
         )
         self._envelopes: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope)
-        self._hot = vocabulary.hot
+        self._getters = [(name, attrgetter(name)) for name in vocabulary.hot]
         self._cold = tuple(name for name in self._messages if name not in vocabulary.hot)
 
     def encode(self, message: Message) -> bytes:
@@ -115,20 +116,18 @@ class Codec:
             envelopes = self._envelopes.decode_lines(block)
         except msgspec.MsgspecError:
             return _runs([self.decode(line) for line in block.splitlines() if line.strip()])
-        if len(self._hot) == 1:
-            # Almost always a whole block of documents: no need to look at each envelope twice.
-            [name] = self._hot
-            messages = [getattr(envelope, name) for envelope in envelopes]
-            if None not in messages:
-                return [(self._messages[name], messages)] if messages else []
+        # Almost always a whole block of one kind: no need to look at each envelope twice.
+        for name, message_of in self._getters:
+            messages = list(map(message_of, envelopes))
+            if messages and None not in messages and all(map(_complete, messages)):
+                return [(self._messages[name], messages)]
         return self._sorted_runs(block, envelopes)
 
     def _sorted_runs(self, block: bytes, envelopes: Sequence[Any]) -> list[Run]:
         messages: list[Message] = []
         lines: list[bytes] = []
-        hot = [_getter(name) for name in self._hot]
         for index, envelope in enumerate(envelopes):
-            for message_of in hot:
+            for _, message_of in self._getters:
                 message = message_of(envelope)
                 if message is not None and _complete(message):
                     messages.append(message)
@@ -168,15 +167,12 @@ class Codec:
         return {name: raw for name, raw in known.items() if name in self._messages}
 
 
-def _complete(message: Message) -> bool:
+def _complete(message: Any) -> bool:
     """Tell whether a hot message carries its key; if not, it may be spelled in another way."""
-    if isinstance(message, materialize.Load | materialize.Store):
+    kind = type(message)
+    if kind is materialize.Load or kind is materialize.Store:
         return message.key is not ABSENT or message.key_packed != ""
     return True
-
-
-def _getter(name: str) -> Callable[[Any], Message | None]:
-    return lambda envelope: cast("Message | None", getattr(envelope, name))
 
 
 def _runs(messages: Iterable[Message]) -> list[Run]:

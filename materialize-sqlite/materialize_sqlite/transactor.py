@@ -1,0 +1,243 @@
+"""Loads and stores in bulk, and commits them together with Flow's checkpoint.
+
+Keys wait in memory, and in a temporary table beyond `KEYS_BYTES_MAX`, until the last transaction is
+committed; then they look up documents some hundred at a time. Rows are decoded some thousand at a
+time and inserted by statements of some dozen rows each: fewer, longer calls into SQLite leave the
+interpreter to whoever reads the next documents meanwhile.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, compress, islice
+from operator import add, and_, not_
+from typing import Any, Final
+
+from estuary_cdk.errors import ContractError
+from estuary_cdk.failpoints import failpoint
+from estuary_cdk.kits.sql import (
+    Fence,
+    Target,
+    commit_checkpoint,
+    install_fence,
+    row_reader,
+    statements,
+    target,
+)
+from estuary_cdk.materialize import Binding, Keys, Loaded, Shard, Stores
+from materialize_sqlite.config import Config, Resource
+from materialize_sqlite.database import begin, database, reasons, transaction
+from materialize_sqlite.dialect import SQLITE
+
+KEYS_BYTES_MAX: Final = 16 * 1024 * 1024
+KEYS_PER_LOAD: Final = 200
+ROWS_PER_CHUNK: Final = 2000
+ROWS_PER_STATEMENT: Final = 50
+PARAMETERS_MAX: Final = 30_000  # SQLite allows 32,766
+
+Row = tuple[Any, ...]
+
+
+@contextmanager
+def open_transactor(
+    config: Config, bindings: Sequence[Binding[Resource]], shard: Shard
+) -> Iterator["SqliteTransactor"]:
+    """Open the file for a session of transactions."""
+    with database(config.path) as db:
+        yield SqliteTransactor(db, config, bindings, shard)
+
+
+class Storing:
+    """What a binding's rows take: its statements, its readers, its staged keys."""
+
+    def __init__(self, binding: Binding[Resource]) -> None:
+        self.index = binding.index
+        self.into: Target = target(SQLITE, binding)
+        self.standard = not binding.delta_updates
+        self.width = len(self.into.columns)
+        self.rows = max(1, min(ROWS_PER_STATEMENT, PARAMETERS_MAX // max(1, self.width)))
+        self.keys_per_load = max(1, min(KEYS_PER_LOAD, PARAMETERS_MAX // len(self.into.keys)))
+        name = self.into.path[-1]
+        self.key_rows = row_reader(name, self.into.keys)
+        self.value_rows = row_reader(name, self.into.values)
+        self.inserts = [statements.insert(SQLITE, self.into, rows) for rows in (1, self.rows)]
+        self.upserts = [statements.upsert(SQLITE, self.into, rows) for rows in (1, self.rows)]
+        self.loads = self._load(self.keys_per_load) if self.into.document is not None else ""
+        self.staged: list[bytes] = []
+
+    def load(self, keys: int) -> str:
+        """Return the statement for the documents of so many keys."""
+        return self.loads if keys == self.keys_per_load else self._load(keys)
+
+    def _load(self, keys: int) -> str:
+        return statements.load(SQLITE, self.into, keys)
+
+
+class SqliteTransactor:
+    """Stores the documents of one shard, exactly once."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        config: Config,
+        bindings: Sequence[Binding[Resource]],
+        shard: Shard,
+    ) -> None:
+        self._db = db
+        self._path = config.path
+        self._hard_delete = config.hard_delete
+        self._shard = shard
+        self._storing = {binding.index: Storing(binding) for binding in bindings}
+        self._staged_bytes = 0
+        self._spilled = False
+        self._fence: Fence | None = None
+
+    def fence(self) -> bytes | None:
+        """Shut out older instances and return the checkpoint last committed."""
+        with reasons(self._path), transaction(self._db):
+            self._db.execute(statements.create_checkpoints(SQLITE))
+            self._fence = install_fence(self._db, SQLITE, self._shard)
+        return self._fence.checkpoint or None
+
+    def stage(self, keys: Keys) -> None:
+        """Remember keys, on disk when they are many."""
+        self._storing[keys.binding].staged += keys.keys
+        self._staged_bytes += sum(map(len, keys.keys))
+        if self._staged_bytes > KEYS_BYTES_MAX:
+            self._spill()
+
+    def _spill(self) -> None:
+        with reasons(self._path):
+            self._db.execute("BEGIN")  # of the temporary file alone: it waits for nobody
+            self._db.execute(_SPILL_TABLE)
+            for index, storing in self._storing.items():
+                spilled = ((index, key) for key in storing.staged)
+                self._db.executemany("INSERT INTO temp.flow_keys VALUES (?, ?)", spilled)
+                storing.staged = []
+            self._db.execute("COMMIT")
+        self._staged_bytes = 0
+        self._spilled = True
+
+    def loaded(self) -> Iterator[Loaded]:
+        """Yield the documents of all staged keys."""
+        with reasons(self._path, "read"):
+            for index, storing in self._storing.items():
+                for keys in self._staged_keys(storing):
+                    documents = self._documents(storing, keys)
+                    if documents:
+                        yield Loaded(index, documents)
+            if self._spilled:
+                self._db.execute("DROP TABLE temp.flow_keys")
+        self._spilled = False
+        self._staged_bytes = 0
+
+    def _staged_keys(self, storing: Storing) -> Iterator[list[bytes]]:
+        keys, storing.staged = storing.staged, []
+        count = storing.keys_per_load
+        yield from (keys[at : at + count] for at in range(0, len(keys), count))
+        if self._spilled:
+            spilled = self._db.execute(
+                "SELECT key FROM temp.flow_keys WHERE binding = ?", (storing.index,)
+            )
+            while some := spilled.fetchmany(count):
+                yield [key for (key,) in some]
+
+    def _documents(self, storing: Storing, keys: Sequence[bytes]) -> list[bytes]:
+        statement = storing.load(len(keys))
+        parameters = list(chain.from_iterable(storing.key_rows(keys)))
+        # Documents leave as the bytes that came: no decoding, no encoding.
+        self._db.text_factory = bytes
+        try:
+            return [document for (document,) in self._db.execute(statement, parameters)]
+        finally:
+            self._db.text_factory = str
+
+    def store(self, batch: Stores) -> None:
+        """Store a batch in the transaction at hand."""
+        storing = self._storing[batch.binding]
+        with reasons(self._path):
+            if not self._db.in_transaction:
+                begin(self._db)
+            for at in range(0, len(batch), ROWS_PER_CHUNK):
+                self._store_chunk(storing, _chunk(batch, at))
+            failpoint("materialize-sqlite.store")
+
+    def _store_chunk(self, storing: Storing, chunk: Stores) -> None:
+        if self._hard_delete and True in chunk.deletes:
+            gone = compress(chunk.keys, map(and_, chunk.exists, chunk.deletes))
+            self._delete(storing, list(gone))
+            chunk = _selected(chunk, list(map(not_, chunk.deletes)))
+        if not (storing.standard and True in chunk.exists):
+            self._write(storing, storing.inserts, chunk)
+            return
+        self._write(storing, storing.upserts, _selected(chunk, chunk.exists))
+        self._write(storing, storing.inserts, _selected(chunk, list(map(not_, chunk.exists))))
+
+    def _delete(self, storing: Storing, keys: Sequence[bytes]) -> None:
+        if keys:
+            self._db.executemany(statements.delete(SQLITE, storing.into), storing.key_rows(keys))
+
+    def _write(self, storing: Storing, statement: Sequence[str], chunk: Stores) -> None:
+        one, many = statement
+        rows = _rows(storing, chunk)
+        whole = len(chunk) - len(chunk) % storing.rows
+        if whole:
+            flat = chain.from_iterable(islice(rows, whole))
+            groups = zip(*[flat] * (storing.rows * storing.width), strict=True)
+            self._db.executemany(many, groups)
+        if whole < len(chunk):
+            self._db.executemany(one, rows)
+
+    def commit(self, checkpoint: bytes) -> None:
+        """Commit what was stored together with the checkpoint, if no newer instance has opened."""
+        if self._fence is None:
+            raise ContractError("can't commit: no fence was installed")
+        with reasons(self._path, "commit to"):
+            if not self._db.in_transaction:
+                begin(self._db)
+            try:
+                commit_checkpoint(self._db, SQLITE, self._fence, checkpoint)
+                failpoint("materialize-sqlite.commit")
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+        failpoint("materialize-sqlite.committed")
+
+
+_SPILL_TABLE: Final = "CREATE TEMPORARY TABLE IF NOT EXISTS flow_keys (binding INTEGER, key BLOB)"
+
+
+def _rows(storing: Storing, chunk: Stores) -> Iterator[Row]:
+    rows = map(add, storing.key_rows(chunk.keys), storing.value_rows(chunk.values))
+    if storing.into.document is None:
+        return rows
+    if chunk.documents is None:
+        raise ContractError(f"can't store into {storing.into.path[-1]!r}: documents are missing")
+    return map(add, rows, zip(map(bytes.decode, chunk.documents)))
+
+
+def _chunk(batch: Stores, at: int) -> Stores:
+    if at == 0 and len(batch) <= ROWS_PER_CHUNK:
+        return batch
+    end = at + ROWS_PER_CHUNK
+    return Stores(
+        batch.binding,
+        batch.keys[at:end],
+        batch.values[at:end],
+        None if batch.documents is None else batch.documents[at:end],
+        batch.exists[at:end],
+        batch.deletes[at:end],
+    )
+
+
+def _selected(chunk: Stores, wanted: Sequence[bool]) -> Stores:
+    """Return the documents of a chunk that are wanted."""
+    return Stores(
+        chunk.binding,
+        list(compress(chunk.keys, wanted)),
+        list(compress(chunk.values, wanted)),
+        None if chunk.documents is None else list(compress(chunk.documents, wanted)),
+        list(compress(chunk.exists, wanted)),
+        list(compress(chunk.deletes, wanted)),
+    )

@@ -50,7 +50,6 @@ SQLITE: Final = replace(
         ("INTEGER", "NUMERIC TEXT"): "CAST({} AS TEXT)",
         ("INTEGER", "TEXT"): "CAST({} AS TEXT)",
         ("INTEGER", "JSON TEXT"): "CAST({} AS TEXT)",
-        ("NUMERIC TEXT", "REAL"): "CAST({} AS REAL)",
         ("NUMERIC TEXT", "TEXT"): "{}",
         ("REAL", "NUMERIC TEXT"): _SHORTEST,
         ("REAL", "TEXT"): _SHORTEST,
@@ -66,9 +65,16 @@ SQLITE: Final = replace(
         ("TEXT", "JSON TEXT"): "CASE WHEN {} IS NOT NULL THEN json_quote({}) END",
         ("JSON TEXT", "TEXT"): "{}",
     },
+    holds={
+        ("NUMERIC TEXT", "INTEGER"): _LONG_INTEGER,
+        ("NUMERIC TEXT", "REAL"): _DECIMAL,
+    },
     drop_not_null=None,
     lookup_join="CROSS JOIN",
     integer="INTEGER",
     case_insensitive=True,
 )
 """The dialect of SQLite 3.35 and later."""
+
+WIDER: Final = {"INTEGER": _LONG_INTEGER, "REAL": _DECIMAL}
+"""The type that holds what is beyond the range of another."""

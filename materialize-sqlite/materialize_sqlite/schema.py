@@ -58,7 +58,7 @@ class SqliteDestination:
         names = [path[-1] for path in paths]
         _distinct(names)
         with reasons(self._path, "read"):
-            return [_existing(self._db, name) for name in names]
+            return [existing_table(self._db, name) for name in names]
 
     def prepare(self, _paths: Sequence[Path]) -> Sequence[str]:
         """Create the checkpoints table."""
@@ -103,7 +103,11 @@ def _kinds(db: sqlite3.Connection, name: str) -> list[tuple[str, str]]:
     return list(found)
 
 
-def _existing(db: sqlite3.Connection, name: str) -> Table | None:
+def existing_table(db: sqlite3.Connection, name: str) -> Table | None:
+    """Return the table of a name, None if there is nothing.
+
+    Raises ConfigError if something else has the name.
+    """
     for actual, kind in _kinds(db, name):
         if kind in {"view", "index"}:
             raise ConfigError(
@@ -117,6 +121,17 @@ def _existing(db: sqlite3.Connection, name: str) -> Table | None:
                 (actual,), tuple(Column(n, t, nullable=not strict) for n, t, strict in told)
             )
     return None
+
+
+def change_type(db: sqlite3.Connection, table: str, column: str, kind: str) -> None:
+    """Change the type of a column, inside the transaction at hand; it may be of the key."""
+    there = existing_table(db, table)
+    if there is None:
+        raise ConfigError(f"can't widen column {column!r}: there is no table {table!r}")
+    [before] = [each for each in there.columns if each.name == column]
+    expression = migrate.cast(SQLITE, before, replace(before, type=kind))
+    with _old_renaming(db):
+        _rebuilt(db, there, {column: replace(before, type=kind)}, {column: expression})
 
 
 def _applied(db: sqlite3.Connection, change: Change) -> list[str]:

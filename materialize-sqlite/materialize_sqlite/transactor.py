@@ -9,25 +9,32 @@ interpreter to whoever reads the next documents meanwhile.
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, compress, islice
 from operator import add, and_, not_
 from typing import Any, Final
 
-from estuary_cdk.errors import ContractError
+from estuary_cdk.errors import ContractError, DataError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.kits.sql import (
+    BeyondRangeError,
     Fence,
     Target,
+    TargetColumn,
     commit_checkpoint,
     install_fence,
     row_reader,
     statements,
     target,
 )
-from estuary_cdk.materialize import Binding, Keys, Loaded, Shard, Stores
+from estuary_cdk.logs import get_logger
+from estuary_cdk.materialize import Binding, Keys, Loaded, Shard, Stores, Table
 from materialize_sqlite.config import Config, Resource
 from materialize_sqlite.database import begin, database, reasons, transaction
-from materialize_sqlite.dialect import SQLITE
+from materialize_sqlite.dialect import SQLITE, WIDER
+from materialize_sqlite.schema import change_type, existing_table
+
+log = get_logger(__name__)
 
 KEYS_BYTES_MAX: Final = 16 * 1024 * 1024
 KEYS_PER_LOAD: Final = 200
@@ -48,22 +55,26 @@ def open_transactor(
 
 
 class Storing:
-    """What a binding's rows take: its statements, its readers, its staged keys."""
+    """What a binding's rows take: its table, its statements, its readers, its staged keys."""
 
-    def __init__(self, binding: Binding[Resource]) -> None:
+    def __init__(self, binding: Binding[Resource], existing: Table | None) -> None:
         self.index = binding.index
-        self.into: Target = target(SQLITE, binding)
         self.standard = not binding.delta_updates
-        self.width = len(self.into.columns)
-        self.rows = max(1, min(ROWS_PER_STATEMENT, PARAMETERS_MAX // max(1, self.width)))
-        self.keys_per_load = max(1, min(KEYS_PER_LOAD, PARAMETERS_MAX // len(self.into.keys)))
-        name = self.into.path[-1]
-        self.key_rows = row_reader(name, self.into.keys)
-        self.value_rows = row_reader(name, self.into.values)
-        self.inserts = [statements.insert(SQLITE, self.into, rows) for rows in (1, self.rows)]
-        self.upserts = [statements.upsert(SQLITE, self.into, rows) for rows in (1, self.rows)]
-        self.loads = self._load(self.keys_per_load) if self.into.document is not None else ""
         self.staged: list[bytes] = []
+        self.into_table(target(SQLITE, binding, existing))
+
+    def into_table(self, into: Target) -> None:
+        """Prepare all that depends on the types of the columns."""
+        self.into = into
+        self.name = into.path[-1]
+        self.width = len(into.columns)
+        self.rows = max(1, min(ROWS_PER_STATEMENT, PARAMETERS_MAX // self.width))
+        self.keys_per_load = max(1, min(KEYS_PER_LOAD, PARAMETERS_MAX // len(into.keys)))
+        self.key_rows = row_reader(self.name, into.keys)
+        self.value_rows = row_reader(self.name, into.values)
+        self.inserts = [statements.insert(SQLITE, into, rows) for rows in (1, self.rows)]
+        self.upserts = [statements.upsert(SQLITE, into, rows) for rows in (1, self.rows)]
+        self.loads = self._load(self.keys_per_load) if into.document is not None else ""
 
     def load(self, keys: int) -> str:
         """Return the statement for the documents of so many keys."""
@@ -71,6 +82,17 @@ class Storing:
 
     def _load(self, keys: int) -> str:
         return statements.load(SQLITE, self.into, keys)
+
+    def wanted(self, keys: Sequence[bytes]) -> Sequence[Row]:
+        """Return the rows of keys, without those that no column of the table could hold."""
+        try:
+            return self.key_rows(keys)
+        except DataError as error:
+            if not isinstance(error.__cause__, BeyondRangeError):
+                raise
+        if len(keys) == 1:
+            return []
+        return [row for key in keys for row in self.wanted([key])]
 
 
 class SqliteTransactor:
@@ -87,7 +109,11 @@ class SqliteTransactor:
         self._path = config.path
         self._hard_delete = config.hard_delete
         self._shard = shard
-        self._storing = {binding.index: Storing(binding) for binding in bindings}
+        with reasons(config.path, "read"):
+            self._storing = {
+                binding.index: Storing(binding, existing_table(db, binding.path[-1]))
+                for binding in bindings
+            }
         self._staged_bytes = 0
         self._spilled = False
         self._fence: Fence | None = None
@@ -143,8 +169,11 @@ class SqliteTransactor:
                 yield [key for (key,) in some]
 
     def _documents(self, storing: Storing, keys: Sequence[bytes]) -> list[bytes]:
-        statement = storing.load(len(keys))
-        parameters = list(chain.from_iterable(storing.key_rows(keys)))
+        rows = storing.wanted(keys)
+        if not rows:
+            return []
+        statement = storing.load(len(rows))
+        parameters = list(chain.from_iterable(rows))
         # Documents leave as the bytes that came: no decoding, no encoding.
         self._db.text_factory = bytes
         try:
@@ -179,7 +208,7 @@ class SqliteTransactor:
 
     def _write(self, storing: Storing, statement: Sequence[str], chunk: Stores) -> None:
         one, many = statement
-        rows = _rows(storing, chunk)
+        rows = self._rows(storing, chunk)
         whole = len(chunk) - len(chunk) % storing.rows
         if whole:
             flat = chain.from_iterable(islice(rows, whole))
@@ -187,6 +216,34 @@ class SqliteTransactor:
             self._db.executemany(many, groups)
         if whole < len(chunk):
             self._db.executemany(one, rows)
+
+    def _rows(self, storing: Storing, chunk: Stores) -> Iterator[Row]:
+        while True:
+            try:
+                rows = map(add, storing.key_rows(chunk.keys), storing.value_rows(chunk.values))
+                break
+            except DataError as error:
+                if not isinstance(error.__cause__, BeyondRangeError):
+                    raise
+                self._widen(storing, str(error.context["column"]))
+        if storing.into.document is None:
+            return rows
+        if chunk.documents is None:
+            raise ContractError(f"can't store into {storing.name!r}: documents are missing")
+        return map(add, rows, zip(map(bytes.decode, chunk.documents)))
+
+    def _widen(self, storing: Storing, name: str) -> None:
+        """Let a column hold numbers of any size from here on, in the transaction at hand."""
+        into = storing.into
+        [before] = [column for column in into.columns if column.name == name]
+        after = WIDER[before.type.sql]
+        log.info("widening column", table=storing.name, column=name, type=after.sql)
+        change_type(self._db, storing.name, name, after.sql)
+
+        def widened(columns: tuple[TargetColumn, ...]) -> tuple[TargetColumn, ...]:
+            return tuple(replace(each, type=after) if each is before else each for each in columns)
+
+        storing.into_table(replace(into, keys=widened(into.keys), values=widened(into.values)))
 
     def commit(self, checkpoint: bytes) -> None:
         """Commit what was stored together with the checkpoint, if no newer instance has opened."""
@@ -206,15 +263,6 @@ class SqliteTransactor:
 
 
 _SPILL_TABLE: Final = "CREATE TEMPORARY TABLE IF NOT EXISTS flow_keys (binding INTEGER, key BLOB)"
-
-
-def _rows(storing: Storing, chunk: Stores) -> Iterator[Row]:
-    rows = map(add, storing.key_rows(chunk.keys), storing.value_rows(chunk.values))
-    if storing.into.document is None:
-        return rows
-    if chunk.documents is None:
-        raise ContractError(f"can't store into {storing.into.path[-1]!r}: documents are missing")
-    return map(add, rows, zip(map(bytes.decode, chunk.documents)))
 
 
 def _chunk(batch: Stores, at: int) -> Stores:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from estuary_cdk.errors import DataError
-from estuary_cdk.materialize import Field, Stores
+from estuary_cdk.materialize import Column, Field, Fit, Stores
 from estuary_cdk.protocol.flow import Inference, NumericInference, StringInference
+from materialize_sqlite.dialect import SQLITE
 
 
 def string(**known: str) -> StringInference:
@@ -103,15 +103,56 @@ def test_a_number_cast_to_a_string_keeps_its_spelling(file):
 
 
 @pytest.mark.parametrize(
-    ("types", "text", "reason"),
+    ("kind", "column", "small", "large", "found"),
     [
-        (["integer"], b"9223372036854775808", "beyond 64 bits.*castToString"),
-        (["number"], b"1e400", "range of a double"),
+        ("integer", "NUMERIC TEXT", b"7", b"18446744073709551615", ("7", "18446744073709551615")),
+        ("integer", "NUMERIC TEXT", b"-1", b"-9223372036854775809", ("-1", "-9223372036854775809")),
+        ("number", "NUMERIC TEXT", b"1.5", b"-1e400", ("1.5", "-1e400")),
     ],
 )
-def test_a_value_that_would_change_is_refused(file, types, text, reason):
-    with pytest.raises(DataError, match=reason):
-        stored(file, Field("v", "v", "/v", Inference(types=types)), text)
+def test_a_number_beyond_its_column_widens_the_column(file, kind, column, small, large, found):
+    binding = file.binding(values=[Field("v", "v", "/v", Inference(types=[kind]))])
+    file.create(binding)
+    file.query("CREATE INDEX mine ON t (v)")
+
+    def batch(key: int, text: bytes) -> Stores:
+        return Stores(0, [b"[%d]" % key], [b"[%b]" % text], [b"{}"], [False], [False])
+
+    with file.opened(binding) as transactor:
+        transactor.store(batch(1, small))
+        transactor.commit(b"{}")
+        transactor.store(batch(2, large))
+        assert file.table("t").columns[1].type != column
+        transactor.commit(b"{}")
+        transactor.store(batch(3, small))
+        transactor.commit(b"{}")
+    assert file.query("SELECT v FROM t ORDER BY id") == [(each,) for each in (*found, found[0])]
+    existing = file.table("t").columns[1]
+    assert existing.type == column
+    wanted = Column("v", str(SQLITE.rules().column_type(binding.values[0])), nullable=True)
+    assert SQLITE.rules().fit(existing, wanted, binding.values[0]) is Fit.COMPATIBLE
+    with file.opened(binding) as transactor:
+        transactor.store(batch(4, large))
+        transactor.commit(b"{}")
+    assert file.query("SELECT v FROM t WHERE id = 4") == [(found[1],)]
+    assert file.query("SELECT name FROM sqlite_master WHERE name = 'mine'") == [("mine",)]
+
+
+def test_a_key_beyond_its_column_widens_it_and_is_found_again(file):
+    binding = file.binding()
+    file.create(binding)
+    large = 2**64 - 1
+    with file.opened(binding) as transactor:
+        transactor.store(file.stores((1, "one")))
+        transactor.commit(b"{}")
+        assert file.loaded(transactor, 1, large) == [b'{"id":1,"v":"one"}']
+        transactor.store(file.stores((large, "large"), (2, "two")))
+        transactor.store(file.stores((1, "ONE"), exists=True))
+        transactor.commit(b"{}")
+        assert len(file.loaded(transactor, 1, 2, large)) == 3
+    rows = [("1", "ONE"), (str(large), "large"), ("2", "two")]
+    assert file.query("SELECT id, v FROM t ORDER BY id") == rows
+    assert file.query("SELECT name FROM pragma_table_info('t') WHERE pk") == [("id",)]
 
 
 def test_a_long_integer_may_be_a_key(file):

@@ -11,12 +11,13 @@ from estuary_cdk.kits.sql.dialect import (
     quoted,
 )
 from estuary_cdk.kits.sql.flattening import Flat, Kind, flat
-from estuary_cdk.kits.sql.readings import Reading
+from estuary_cdk.kits.sql.readings import BeyondRangeError, Reading
 from estuary_cdk.kits.sql.rows import row_reader
 from estuary_cdk.kits.sql.tables import Target, TargetColumn, target
 
 __all__ = [
     "ANSI",
+    "BeyondRangeError",
     "ColumnType",
     "Connection",
     "Dialect",

@@ -93,6 +93,8 @@ class Dialect:
     - `placeholder(position)` spells a parameter; positions count from 1.
     - `migrations[before, after]` is the expression, with `{}` for the old column, by which a column
       of one type becomes one of another; what isn't there needs a backfill.
+    - `holds[existing, wanted]` is how the values of one type go into a column that is of another
+      and can stay so, because it holds all of them.
     - `upsert(quote, keys, others)` ends an INSERT that overwrites the row of an equal key.
     - `drop_not_null` has `{table}` and `{column}`; None where tables must be rebuilt for it.
     - `create_suffix` ends every CREATE TABLE.
@@ -105,6 +107,7 @@ class Dialect:
     placeholder: Callable[[int], str]
     types: TypeTable
     migrations: Mapping[tuple[str, str], str]
+    holds: Mapping[tuple[str, str], ColumnType] = field(default_factory=dict)
     upsert: Callable[[Callable[[str], str], Sequence[str], Sequence[str]], str] = on_conflict
     drop_not_null: str | None = "ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL"
     create_suffix: str = ""
@@ -140,7 +143,7 @@ class Dialect:
 
     def _fit(self, existing: Column, wanted: Column, _field: Field) -> Fit:
         before, after = existing.type.upper(), wanted.type.upper()
-        if before == after:
+        if before == after or (before, after) in self.holds:
             return Fit.COMPATIBLE
         return Fit.MIGRATABLE if (before, after) in self.migrations else Fit.INCOMPATIBLE
 

@@ -21,6 +21,10 @@ from estuary_cdk.kits.sql.flattening import INT64_MAX, INT64_MIN
 INTEGER_DIGITS_MAX: Final = 4300
 
 
+class BeyondRangeError(ValueError):
+    """A number of the right kind that is too large for the column's type: a wider one holds it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How the JSON text of a value that isn't null becomes what the driver takes.
@@ -49,7 +53,7 @@ def _whole(text: bytes) -> int:
 def _int64(text: bytes) -> int:
     number = _whole(text)
     if not INT64_MIN <= number <= INT64_MAX:
-        raise ValueError(
+        raise BeyondRangeError(
             "is an integer beyond 64 bits: give the field a minimum or maximum in the collection's "
             "schema that allows it, or set castToString for the field"
         )
@@ -60,7 +64,11 @@ def _double(text: bytes) -> float:
     try:
         return msgspec.json.decode(text, type=float)
     except msgspec.MsgspecError as error:
-        raise ValueError("is no number within the range of a double") from error
+        if text[:1] in b"-0123456789":
+            raise BeyondRangeError(
+                "is a number beyond the range of a double: set castToString for the field"
+            ) from error
+        raise ValueError("is no number") from error
 
 
 def _boolean(text: bytes) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.sql.dialect import ColumnType, Dialect
-from estuary_cdk.materialize.bindings import Binding, Field
+from estuary_cdk.materialize.bindings import Binding, Field, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,24 @@ class Target:
         return (*self.keys, *self.values, *document)
 
 
-def target(dialect: Dialect, binding: Binding[Any]) -> Target:
+def target(dialect: Dialect, binding: Binding[Any], existing: Table | None = None) -> Target:
     """Return the table of a binding as the dialect has it.
 
+    Where a column of `existing` is of another type that holds the wanted values, they are written
+    as that one takes them.
     Raises ConfigError for a field that can't have a column, which validation never lets through.
     """
+
+    there = {column.name: column.type.upper() for column in existing.columns} if existing else {}
+
+    def found(field: Field) -> str:
+        return there.get(field.column, "")
 
     def column(field: Field) -> TargetColumn:
         known = dialect.types.of(field)
         if known is None:
             raise ConfigError(f"can't materialize field {field.name!r}: {dialect.name} has no type")
-        return TargetColumn(field.column, known)
+        return TargetColumn(field.column, dialect.holds.get((found(field), known.sql), known))
 
     return Target(
         path=binding.path,

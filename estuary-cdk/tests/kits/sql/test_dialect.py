@@ -6,7 +6,7 @@ import pytest
 
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.sql import ANSI, ColumnType, Kind, readings, target
-from estuary_cdk.materialize import Binding, Column, Field, Fit, Forbidden
+from estuary_cdk.materialize import Binding, Column, Field, Fit, Forbidden, Table
 from estuary_cdk.protocol.flow import Inference, StringInference
 
 
@@ -78,3 +78,16 @@ def test_a_target_has_the_columns_of_its_binding():
     assert [column.name for column in target(ANSI, binding).columns] == ["id", "v", "doc"]
     with pytest.raises(ConfigError, match="'x'"):
         target(ANSI, replace(binding, values=(field("x", "null"),)))
+
+
+def test_a_wider_column_takes_values_in_its_own_way():
+    wide = ColumnType("TEXT", readings.INTEGER_TEXT)
+    dialect = replace(ANSI, holds={("TEXT", "BIGINT"): wide})
+    binding = Binding(
+        0, None, ("t",), "c", (field("id", "integer", key=True),), (), None, False, 0, ""
+    )
+    existing = Table(("t",), (Column("id", "text", nullable=False),))
+    wanted = Column("id", "BIGINT", nullable=False)
+    assert dialect.rules().fit(existing.columns[0], wanted, binding.keys[0]) is Fit.COMPATIBLE
+    assert target(dialect, binding, existing).keys[0].type is wide
+    assert target(dialect, binding).keys[0].type.sql == "BIGINT"

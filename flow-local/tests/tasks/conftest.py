@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from estuary_cdk.clock import SystemClock
 from estuary_cdk.protocol.capture import CaptureBinding, CaptureSpec
 from estuary_cdk.protocol.flow import CollectionSpec, Inference, Projection, StringInference
 from estuary_cdk.protocol.materialize import (
@@ -16,7 +15,10 @@ from estuary_cdk.protocol.materialize import (
     MaterializationBinding,
     MaterializationSpec,
 )
+from flow_local.collections import Combiner, Stamper
 from flow_local.connectors import local
+from flow_local.schema.reductions import Reducer
+from flow_local.schema.validation import Validator
 from flow_local.supervisor import data_directory
 from flow_local.tasks import (
     CaptureTask,
@@ -27,6 +29,8 @@ from flow_local.tasks import (
     run_capture,
     run_materialization,
 )
+from flow_local.tasks.progress import BindingProgress
+from flow_local.tasks.staging import Identity, Staging, Target
 
 HERE = Path(__file__).parent
 SCHEMA = b'{"type":"object","required":["id"],"properties":{"id":{"type":"integer"}}}'
@@ -92,6 +96,25 @@ def materialization_task(
     )
 
 
+def staging_of(world, name="acme/events", schema=SCHEMA, staged_bytes_max=1 << 20) -> Staging:
+    target = Target(
+        name,
+        world.collections.journal(name),
+        Validator(schema),
+        Combiner(["/id"], Reducer(schema)),
+        BindingProgress(name),
+    )
+    identity = Identity(f"task of {name}", b"{}", b"\1" * 6, Stamper(b"\1" * 6))
+    return Staging(
+        identity,
+        [target],
+        world.collections,
+        world.recovery,
+        world.clock.now,
+        staged_bytes_max,
+    )
+
+
 class Stage:
     """A data directory, and runs of tasks on it until they are idle."""
 
@@ -99,6 +122,7 @@ class Stage:
         self.path = path
         self.capture_task = capture_task
         self.materialization_task = materialization_task
+        self.staging_of = staging_of
         self.events: list = []
 
     def world(self, clock=None):
@@ -115,6 +139,15 @@ class Stage:
                 Run(task, world, progress, ending)
             )
             return progress
+
+    async def publish(self, *documents, name="acme/events", schema=SCHEMA) -> None:
+        """Capture documents in one transaction, without a connector."""
+        async with self.world() as world:
+            staging = staging_of(world, name, schema)
+            staging.add(0, [msgspec.json.encode(document) for document in documents])
+            staging.checkpoint(None)
+            await staging.commit()
+            staging.give_up()
 
     async def documents(self, name: str = "acme/events") -> list[dict]:
         async with self.world() as world:
@@ -135,15 +168,10 @@ class Stage:
             record = await world.recovery.task(task)
             return msgspec.json.decode(record.state or b"{}")
 
-    def traced(self, path: Path) -> list[dict]:
-        return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+    def traced(self, path: Path | str) -> list[dict]:
+        return [msgspec.json.decode(line) for line in Path(path).read_bytes().splitlines()]
 
 
 @pytest.fixture
 def stage(tmp_path) -> Stage:
     return Stage(tmp_path / "data")
-
-
-@pytest.fixture
-def system_clock() -> SystemClock:
-    return SystemClock()

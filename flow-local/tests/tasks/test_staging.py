@@ -1,30 +1,8 @@
-from datetime import UTC, datetime
-
 from msgspec import Raw
 
 from estuary_cdk.protocol.flow import ConnectorState
-from flow_local.collections import Combiner, Stamper
-from flow_local.schema.reductions import Reducer
-from flow_local.schema.validation import Validator
-from flow_local.tasks.progress import BindingProgress
-from flow_local.tasks.staging import Identity, Staging, Target
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-STATE = ConnectorState(updated=Raw(b'{"a":1}'))
-
-
-def staging_of(world, name="acme/a", staged_bytes_max=100):
-    target = Target(
-        name,
-        world.collections.journal(name),
-        Validator(b"{}"),
-        Combiner(["/id"], Reducer(b"{}")),
-        BindingProgress(name),
-    )
-    identity = Identity(f"task of {name}", b"{}", b"\1" * 6, Stamper(b"\1" * 6))
-    return Staging(
-        identity, [target], world.collections, world.recovery, lambda: NOW, staged_bytes_max
-    )
+STATE = ConnectorState(updated=Raw(b'{"a":1}'), merge_patch=True)
 
 
 def documents(first, last):
@@ -33,7 +11,7 @@ def documents(first, last):
 
 async def test_a_group_larger_than_memory_is_invisible_until_its_checkpoint(stage):
     async with stage.world() as world:
-        staging = staging_of(world)
+        staging = stage.staging_of(world, "acme/a", b"{}", 100)
         for part in range(5):
             staging.add(0, documents(part * 20, part * 20 + 20))
             assert staging.full
@@ -50,11 +28,11 @@ async def test_a_group_larger_than_memory_is_invisible_until_its_checkpoint(stag
 
 async def test_a_group_that_is_given_up_leaves_nothing_for_others(stage):
     async with stage.world() as world:
-        first = staging_of(world)
+        first = stage.staging_of(world, "acme/a", b"{}", 100)
         first.add(0, documents(0, 50))
         await first.spill()
         first.give_up()
-        second = staging_of(world)
+        second = stage.staging_of(world, "acme/a", b"{}", 100)
         second.add(0, documents(50, 52))
         second.checkpoint(STATE)
         await second.commit()
@@ -64,7 +42,7 @@ async def test_a_group_that_is_given_up_leaves_nothing_for_others(stage):
 
 async def test_what_is_eligible_is_committed_without_the_group_after_it(stage):
     async with stage.world() as world:
-        staging = staging_of(world)
+        staging = stage.staging_of(world, "acme/a", b"{}", 100)
         staging.add(0, documents(0, 2))
         staging.checkpoint(STATE)
         staging.add(0, documents(2, 4))

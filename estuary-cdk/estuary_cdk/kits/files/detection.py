@@ -1,0 +1,86 @@
+"""What a file is, from its name, its content type and its first bytes.
+
+Compression is told by the first bytes alone: what a name or a header promises is often undone on
+the way. The format is told by the name, without the extension of a compression, then by the content
+type, then by the first bytes. Whatever the user set comes before all of this.
+"""
+
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import PurePosixPath
+
+from estuary_cdk.errors import DataError
+
+HEAD_BYTES = 1024
+MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+COMPRESSION_SUFFIXES = {".gz", ".gzip", ".zip", ".zst", ".zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a store says about a file; the kit never depends on it."""
+
+    content_type: str | None = None
+
+    @property
+    def media_type(self) -> str:
+        return self._message().get_content_type() if self.content_type else ""
+
+    @property
+    def charset(self) -> str | None:
+        charset = self._message().get_param("charset") if self.content_type else None
+        return charset if isinstance(charset, str) else None
+
+    def _message(self) -> Message:
+        message = Message()
+        message["Content-Type"] = self.content_type or ""
+        return message
+
+
+def compression_of(head: bytes) -> str:
+    """Return "gzip", "zip", "zstd" or "none" for a file that begins with `head`."""
+    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "none")
+
+
+def format_of(
+    file: str,
+    hints: Hints,
+    head: bytes,
+    by_suffix: dict[str, str],
+    by_media_type: dict[str, str],
+) -> str:
+    """Return the name of the format of `file`, whose decompressed content begins with `head`.
+
+    Raises DataError where nothing tells.
+    """
+    path = PurePosixPath(file)
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while suffixes and suffixes[-1] in COMPRESSION_SUFFIXES:
+        suffixes.pop()
+    if suffixes and suffixes[-1] in by_suffix:
+        return by_suffix[suffixes[-1]]
+    media_type = hints.media_type
+    if media_type in by_media_type:
+        return by_media_type[media_type]
+    if media_type.endswith("+json"):
+        return "json"
+    return _format_of_text(file, head)
+
+
+def _format_of_text(file: str, head: bytes) -> str:
+    start = head.decode("utf-8", "ignore").lstrip("\ufeff").lstrip()
+    if start.startswith(("{", "[")):
+        return "json"
+    if start.startswith("<") or (b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))):
+        raise DataError(
+            f"can't tell the format of {file!r}: neither its name nor its content type says it, "
+            f"and it begins with {head[:20]!r}",
+            hint="set format",
+            file=file,
+        )
+    return "csv"

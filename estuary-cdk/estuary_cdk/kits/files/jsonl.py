@@ -1,0 +1,57 @@
+"""JSON lines: one object per line, each verified by itself, empty lines passed over."""
+
+from estuary_cdk.errors import DataError
+from estuary_cdk.kits.files.encoding import Utf8
+from estuary_cdk.kits.files.json_records import BLANKS, record, unreadable
+
+LINE_BYTES_MAX = 1 << 26
+
+
+class JsonLines:
+    """A parser of one file: `feed` blocks of bytes, then `finish`; see `formats.Parser`.
+
+    A line that isn't a JSON object, or is longer than `LINE_BYTES_MAX`, is a DataError that names
+    file and line.
+    """
+
+    def __init__(self, file: str, encoding: str) -> None:
+        self._file = file
+        self._utf8 = Utf8(file, encoding)
+        self._open: list[bytes] = []
+        self._open_bytes = 0
+        self._lines = 0
+
+    def feed(self, block: bytes) -> list[bytes]:
+        *lines, rest = self._utf8.feed(block).split(b"\n")
+        if lines:
+            lines[0] = b"".join((*self._open, lines[0]))
+            self._open, self._open_bytes = [], 0
+        self._open.append(rest)
+        self._open_bytes += len(rest)
+        records = self._records(lines)
+        if self._open_bytes > LINE_BYTES_MAX:
+            raise self._too_long()
+        return records
+
+    def finish(self) -> list[bytes]:
+        self._open.append(self._utf8.finish())
+        return self._records([b"".join(self._open)])
+
+    def _records(self, lines: list[bytes]) -> list[bytes]:
+        records = []
+        for number, line in enumerate(lines, start=self._lines + 1):
+            value = line.strip(BLANKS)
+            if not value:
+                continue
+            try:
+                records.append(record(value))
+            except ValueError as error:
+                column = len(line) - len(line.lstrip(BLANKS)) + 1
+                raise unreadable(self._file, number, column, str(error)) from error
+        self._lines += len(lines)
+        return records
+
+    def _too_long(self) -> DataError:
+        line = self._lines + 1
+        reason = f"the line is longer than {LINE_BYTES_MAX} bytes"
+        return unreadable(self._file, line, 1, reason)

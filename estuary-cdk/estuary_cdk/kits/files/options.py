@@ -1,0 +1,113 @@
+"""The parser options a user can set, with the names Estuary's own file sources use.
+
+Everything is optional: what is left out is detected from the file's name, its content type and its
+first bytes.
+"""
+
+from typing import Literal
+
+from estuary_cdk.config import Settings, setting
+
+Compression = Literal["gzip", "zip", "zstd", "none"]
+Delimiter = Literal[",", "|", " ", ";", "\t", "\x0b", "\x1f", "\x01"]
+Escape = Literal["\\", '"', ""]
+LineEnding = Literal["\n", "\r\n", "\r", "\x1e"]
+Quote = Literal['"', "'", ""]
+
+
+class CsvOptions(Settings):
+    """How rows and cells are told apart in a CSV file, and what a malformed row does."""
+
+    delimiter: Delimiter | None = setting(
+        None,
+        title="Delimiter",
+        description="The character between cells. Detected from the first rows when left out.",
+    )
+    encoding: str | None = setting(
+        None,
+        title="Encoding",
+        description="The character encoding, such as utf-8 or windows-1252. Taken from a byte "
+        "order mark or the content type when left out, else utf-8.",
+    )
+    error_threshold: int = setting(
+        0,
+        alias="errorThreshold",
+        ge=0,
+        le=100,
+        title="Error Threshold",
+        description="Percentage of malformed rows, within each 1,000 rows, that are left out "
+        "instead of failing the capture.",
+    )
+    escape: Escape | None = setting(
+        None,
+        title="Escape Character",
+        description="How a quote inside a quoted cell is written: after a backslash, doubled, or "
+        "never. Doubled when left out.",
+    )
+    headers: tuple[str, ...] = setting(
+        default_factory=tuple,
+        title="Headers",
+        description="The column names. Taken from the first row when left out.",
+    )
+    line_ending: LineEnding | None = setting(
+        None,
+        alias="lineEnding",
+        title="Line Ending",
+        description="What ends a row. Any of LF, CR LF and CR when left out.",
+    )
+    quote: Quote | None = setting(
+        None,
+        title="Quote Character",
+        description="The character around cells that hold delimiters; a double quote when left "
+        "out, an empty string for none.",
+    )
+
+
+class AutoFormat(Settings):
+    """The format is detected."""
+
+    type: Literal["auto"] = setting("auto", title="Type")
+
+
+class CsvFormat(Settings):
+    """Delimited text."""
+
+    type: Literal["csv"] = setting("csv", title="Type")
+    config: CsvOptions = setting(
+        default_factory=CsvOptions, title="CSV", description="How the rows are written."
+    )
+
+
+class JsonFormat(Settings):
+    """JSON: an object, an array of objects, or any number of either."""
+
+    type: Literal["json"] = setting("json", title="Type")
+
+
+class JsonLinesFormat(Settings):
+    """JSON lines: an object per line."""
+
+    type: Literal["jsonl"] = setting("jsonl", title="Type")
+
+
+FormatOptions = AutoFormat | CsvFormat | JsonFormat | JsonLinesFormat
+
+
+class ParserOptions(Settings):
+    """How a file is read."""
+
+    compression: Compression | None = setting(
+        None,
+        title="Compression",
+        description="How the file is compressed. Detected from its first bytes when left out.",
+    )
+    format: FormatOptions = setting(
+        default_factory=AutoFormat,
+        discriminator="type",
+        title="Format",
+        description="The format of the records. Detected when left out.",
+    )
+
+    @property
+    def csv(self) -> CsvOptions:
+        return self.format.config if isinstance(self.format, CsvFormat) else CsvOptions()

@@ -1,0 +1,153 @@
+"""From the bytes of a file, as stored, to its records: decompression, detection and parsing."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from estuary_cdk.kits.files.compression import (
+    GZIP,
+    ZSTD,
+    Decompressor,
+    Members,
+    Part,
+    Plain,
+)
+from estuary_cdk.kits.files.detection import HEAD_BYTES, Hints, compression_of, format_of
+from estuary_cdk.kits.files.encoding import encoding_of
+from estuary_cdk.kits.files.formats import BY_MEDIA_TYPE, BY_NAME, BY_SUFFIX, Parser
+from estuary_cdk.kits.files.options import AutoFormat, ParserOptions
+from estuary_cdk.kits.files.zip_entries import ZipEntries
+
+DECOMPRESSORS: dict[str, Callable[[str], Decompressor]] = {
+    "gzip": lambda file: Members(file, GZIP),
+    "zstd": lambda file: Members(file, ZSTD),
+    "zip": ZipEntries,
+    "none": lambda _: Plain(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Consecutive records of one file; `first` is the offset of the first, counted from 0.
+
+    `file` is the name the reader was given; for an entry of an archive its own name follows, after
+    a slash.
+    """
+
+    file: str
+    first: int
+    bodies: list[bytes]
+
+
+class FileReader:
+    """Reads one stored file: `feed` its bytes in blocks of any size, then `finish` once.
+
+    Each returned iterator must be exhausted. Records come in the file's order, and which come
+    depends on the bytes, `name`, `options` and `hints` alone. Raises DataError where the file can't
+    be read as it is, naming it and the place.
+    """
+
+    def __init__(self, name: str, options: ParserOptions, hints: Hints | None = None) -> None:
+        self._name = name
+        self._options = options
+        self._hints = hints or Hints()
+        self._head = b""
+        self._decompressor: Decompressor | None = None
+        self._index = -1
+        self._file: _PlainFile | None = None
+        self._malformed_rows = 0
+
+    @property
+    def malformed_rows(self) -> int:
+        """How many rows were left out so far under the CSV error threshold."""
+        return self._malformed_rows + (self._file.malformed_rows if self._file else 0)
+
+    def feed(self, block: bytes) -> Iterator[Records]:
+        if self._decompressor is None:
+            self._head += block
+            if len(self._head) < HEAD_BYTES:
+                return
+        yield from self._parts(self._opened().feed(self._pending(block)))
+
+    def finish(self) -> Iterator[Records]:
+        if self._decompressor is None:
+            yield from self._parts(self._opened().feed(self._pending(b"")))
+        yield from self._parts(self._opened().finish())
+        yield from self._close_file()
+
+    def _pending(self, block: bytes) -> bytes:
+        pending, self._head = self._head or block, b""
+        return pending
+
+    def _opened(self) -> Decompressor:
+        if self._decompressor is None:
+            compression = self._options.compression or compression_of(self._head)
+            self._decompressor = DECOMPRESSORS[compression](self._name)
+        return self._decompressor
+
+    def _parts(self, parts: Iterator[Part]) -> Iterator[Records]:
+        for part in parts:
+            if part.index != self._index or self._file is None:
+                yield from self._close_file()
+                self._index = part.index
+                # An archive's content type says nothing about its entries.
+                name, hints = self._name, self._hints
+                if part.entry is not None:
+                    name, hints = f"{self._name}/{part.entry}", Hints()
+                self._file = _PlainFile(name, self._options, hints)
+            yield from self._file.feed(part.data)
+
+    def _close_file(self) -> Iterator[Records]:
+        if self._file is not None:
+            yield from self._file.finish()
+            self._malformed_rows += self._file.malformed_rows
+            self._file = None
+
+
+class _PlainFile:
+    """One decompressed file: waits for its head, then parses."""
+
+    def __init__(self, name: str, options: ParserOptions, hints: Hints) -> None:
+        self._name = name
+        self._options = options
+        self._hints = hints
+        self._head: list[bytes] = []
+        self._head_bytes = 0
+        self._parser: Parser | None = None
+        self._records = 0
+
+    @property
+    def malformed_rows(self) -> int:
+        return getattr(self._parser, "malformed_rows", 0)
+
+    def feed(self, block: bytes) -> Iterator[Records]:
+        if self._parser is None:
+            self._head.append(block)
+            self._head_bytes += len(block)
+            if self._head_bytes < HEAD_BYTES:
+                return
+            block = b"".join(self._head)
+            self._parser = self._open(block[:HEAD_BYTES])
+        yield from self._numbered(self._parser.feed(block))
+
+    def finish(self) -> Iterator[Records]:
+        if self._parser is None:
+            head = b"".join(self._head)
+            if not head:
+                return  # an empty file has no records, whatever its format
+            self._parser = self._open(head)
+            yield from self._numbered(self._parser.feed(head))
+        yield from self._numbered(self._parser.finish())
+
+    def _open(self, head: bytes) -> Parser:
+        options = self._options
+        if isinstance(options.format, AutoFormat):
+            name = format_of(self._name, self._hints, head, BY_SUFFIX, BY_MEDIA_TYPE)
+        else:
+            name = options.format.type
+        encoding = encoding_of(head, options.csv.encoding, self._hints.charset)
+        return BY_NAME[name].open(self._name, encoding, options)
+
+    def _numbered(self, bodies: list[bytes]) -> Iterator[Records]:
+        if bodies:
+            yield Records(self._name, self._records, bodies)
+            self._records += len(bodies)

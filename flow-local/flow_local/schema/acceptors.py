@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
@@ -21,12 +22,16 @@ from estuary_cdk.errors import ConfigError
 from flow_local.schema import pointers
 from flow_local.schema.dialect import ANNOTATIONS, Schema, followed
 from flow_local.schema.formats import PROOFS, predicate
+from flow_local.schema.judge import compiled
+from flow_local.schema.structs import TooManyStructs, struct
 
+Acceptor = Callable[[bytes], object]
 Kinds = dict[str, Any]  # JSON type -> msgspec type
 
 _ANY = object()  # the proof of a schema that every value satisfies
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 NODES_MAX = 100_000
+SCHEMAS_KEPT_MAX = 256
 
 _SILENT = ANNOTATIONS | frozenset(
     [
@@ -55,23 +60,28 @@ _BOUND_NAMES = {
     "maximum": "le",
     "exclusiveMaximum": "lt",
 }
-_TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 
 class _Unprovable(Exception):  # noqa: N818 - control flow of this module
     """The schema says something that a msgspec type can't."""
 
 
-def acceptors(schema: Schema) -> list[Callable[[bytes], object]] | None:
-    """Return decoders all of which succeed only for JSON objects that satisfy the schema.
+def acceptors(schema: Schema) -> list[Acceptor] | None:
+    """Return decoders all of which succeed only for JSON objects that satisfy the plain schema.
 
     They raise msgspec.DecodeError (or RecursionError) for others, and don't look at whether unread
     text is UTF-8. None where no such decoders can be made.
     """
+    return _acceptors(msgspec.json.encode(schema))
+
+
+@lru_cache(maxsize=SCHEMAS_KEPT_MAX)
+def _acceptors(encoded: bytes) -> list[Acceptor] | None:
+    schema = msgspec.json.decode(encoded)
     prover = _Prover(schema)
     try:
         proofs = [prover.kinds(part) for part in prover.parts(schema)]
-    except (_Unprovable, ConfigError, RecursionError):
+    except (_Unprovable, TooManyStructs, ConfigError, RecursionError):
         return None
     if not all("object" in kinds for kinds in proofs):
         return None
@@ -171,8 +181,11 @@ class _Prover:
         if kind == "object":
             return self._object(schema)
         if kind == "array":
-            item = self.proof(schema.get("items", True))
             lengths = _lengths(schema, "minItems", "maxItems")
+            items = schema.get("items", True)
+            if items is False:
+                return _annotated(_generic(list, _ANY), {**lengths, "max_length": 0})
+            item = self.proof(items)
             return _annotated(_generic(list, item), lengths)
         if kind == "string":
             return _string(schema)
@@ -201,7 +214,7 @@ class _Prover:
             own = {"name": name} if name in required else {"name": name, "default": None}
             fields.append((f"f{len(fields)}", proof, msgspec.field(**own)))
         fields.sort(key=lambda entry: entry[2].default is not msgspec.NODEFAULT)
-        return msgspec.defstruct("Accepted", fields, forbid_unknown_fields=closed, gc=False)
+        return struct(fields, closed=closed)
 
 
 def _kinds_allowed(schema: dict[str, Any], asserted: set[str]) -> set[str]:
@@ -223,21 +236,21 @@ def _kinds_allowed(schema: dict[str, Any], asserted: set[str]) -> set[str]:
 
 
 def _literals(schema: dict[str, Any], asserted: set[str]) -> Kinds:
-    if asserted - {"const", "enum", "type"} or {"const", "enum"} <= asserted:
+    if asserted - {"const", "enum", "type"} - _STRING - _NUMBER:
         raise _Unprovable
-    values = schema["enum"] if "enum" in schema else [schema["const"]]
-    allowed = _kinds_allowed(schema, asserted) if "type" in asserted else set(_TYPES)
+    is_valid = compiled({keyword: schema[keyword] for keyword in asserted}).is_valid
+    values = [v for v in schema.get("enum", [schema.get("const")]) if is_valid(v)]
     strings = [value for value in values if isinstance(value, str)]
     kinds: Kinds = {}
-    if strings and "string" in allowed:
+    if strings:
         kinds["string"] = Literal[tuple(strings)]
-    if any(value is None for value in values) and "null" in allowed:
+    if any(value is None for value in values):
         kinds["null"] = None
     if any(value is True for value in values) and any(value is False for value in values):
         kinds["boolean"] = bool
     if not kinds:
         raise _Unprovable
-    return kinds if "boolean" in allowed else {k: v for k, v in kinds.items() if k != "boolean"}
+    return kinds
 
 
 def _string(schema: dict[str, Any]) -> Any:
@@ -275,9 +288,7 @@ def _number(schema: dict[str, Any], *, whole: bool) -> Any:
     fraction: dict[str, Any] = {}
     for keyword, bound in bounds.items():
         integer.update(_integer_bound(keyword, bound))
-        if float(bound) != bound:
-            raise _Unprovable
-        fraction[_BOUND_NAMES[keyword]] = float(bound)
+        fraction[_BOUND_NAMES[keyword]] = _double_bound(keyword, bound)
     if whole:
         return Annotated[int, msgspec.Meta(**integer)]
     return Union[  # noqa: UP007 - members made at run time
@@ -294,9 +305,22 @@ def _integer_bound(keyword: str, bound: float) -> dict[str, int]:
         name, limit = "le", math.floor(bound)
     else:
         name, limit = "le", math.ceil(bound) - 1
+    # msgspec's limits are 64-bit; a tighter one than the schema's is sound.
+    limit = min(limit, INT_MAX - 1) if name == "le" else max(limit, INT_MIN + 1)
     if not INT_MIN < limit < INT_MAX:
         raise _Unprovable
     return {name: limit}
+
+
+def _double_bound(keyword: str, bound: float) -> float:
+    """Return the bound as a double, rounded to the side that allows less."""
+    try:
+        double = float(bound)
+    except OverflowError:
+        raise _Unprovable from None
+    if keyword in ("minimum", "exclusiveMinimum"):
+        return math.nextafter(double, math.inf) if double < bound else double
+    return math.nextafter(double, -math.inf) if double > bound else double
 
 
 def _annotated(kind: Any, constraints: dict[str, Any]) -> Any:
@@ -308,5 +332,21 @@ def _generic(container: Any, *arguments: Any) -> Any:
 
 
 def _union(kinds: Kinds) -> Any:
-    types = tuple(kinds.values())
-    return Union[types]  # noqa: UP007 - members made at run time
+    """Return the union of the kinds.
+
+    msgspec 0.22 corrupts memory when it frees a union of a string with a pattern and an array or a
+    mapping; such strings are left out, which is sound.
+    """
+    if "string" in kinds and _has_pattern(kinds["string"]) and _has_container(kinds):
+        kinds = {kind: proof for kind, proof in kinds.items() if kind != "string"}
+    return Union[tuple(kinds.values())]  # noqa: UP007 - members made at run time
+
+
+def _has_pattern(string: Any) -> bool:
+    return any(meta.pattern is not None for meta in getattr(string, "__metadata__", ()))
+
+
+def _has_container(kinds: Kinds) -> bool:
+    return "array" in kinds or (
+        "object" in kinds and not hasattr(kinds["object"], "__struct_fields__")
+    )

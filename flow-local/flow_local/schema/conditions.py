@@ -6,6 +6,7 @@ answered from the raw text at the path. All others are judged by jsonschema_rs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -13,9 +14,12 @@ import msgspec
 
 from flow_local.schema import dialect, pointers
 from flow_local.schema.dialect import Schema
-from flow_local.schema.validation import compiled
+from flow_local.schema.judge import compiled
+from flow_local.schema.structs import TooManyStructs, struct
 
 Condition = Callable[[bytes], bool]
+
+READERS_KEPT_MAX = 1_000
 
 _ABSENT = b"!"  # no JSON text; followed by the depth at which the path broke off
 _decode = msgspec.json.Decoder().decode
@@ -34,7 +38,10 @@ class Conditions:
         if id(schema) not in self._known:
             judge = self._judge(schema)
             path = _string_path(schema)
-            condition = judge if path is None else _string_condition(path, judge)
+            try:
+                condition = judge if path is None else _string_condition(path, judge)
+            except TooManyStructs:
+                condition = judge
             self._known[id(schema)] = (schema, condition)
         return self._known[id(schema)][1]
 
@@ -102,7 +109,7 @@ def _string_condition(path: _StringPath, judge: Condition) -> Condition:
         _ABSENT + str(depth).encode(): not required for depth, required in enumerate(path.required)
     }
     answers.update(dict.fromkeys(allowed, True))
-    read = _reader(path.tokens)
+    read = _reader(tuple(path.tokens))
 
     def holds(value: bytes) -> bool:
         try:
@@ -118,14 +125,15 @@ def _string_condition(path: _StringPath, judge: Condition) -> Condition:
     return holds
 
 
-def _reader(tokens: list[str]) -> Callable[[bytes], bytes]:
+@lru_cache(maxsize=READERS_KEPT_MAX)
+def _reader(tokens: tuple[str, ...]) -> Callable[[bytes], bytes]:
     kind: Any = msgspec.Raw
     missing: list[Any] = [
         msgspec.Raw(_ABSENT + str(depth).encode()) for depth in range(len(tokens))
     ]
     for depth in reversed(range(len(tokens))):
         field = msgspec.field(default_factory=_always(missing[depth]), name=tokens[depth])
-        kind = msgspec.defstruct("Step", [("inner", kind, field)], gc=False, frozen=True)
+        kind = struct([("inner", kind, field)])
         missing = [kind(value) for value in missing]
     decode = msgspec.json.Decoder(kind).decode
     innermost: Callable[[Any], msgspec.Raw] = attrgetter(".".join(["inner"] * len(tokens)))

@@ -8,6 +8,7 @@ assume (an array or a scalar where a pointer passes through) are walked level by
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -16,8 +17,10 @@ import msgspec
 from estuary_cdk.errors import DataError, shortened
 from flow_local.schema import pointers
 from flow_local.schema.pointers import Tokens
+from flow_local.schema.structs import TooManyStructs, struct
 
 MISSING = b"null"
+LAYERS_KEPT_MAX = 1_000
 
 Row = tuple[bytes, ...]
 _Read = Callable[[bytes], tuple[msgspec.Raw, ...]]
@@ -41,11 +44,11 @@ class Extractor:
         self._paths = [pointers.tokens(pointer) for pointer in self.pointers]
         defaults = defaults or {}
         self._defaults = [defaults.get(pointer, MISSING) for pointer in self.pointers]
-        layers = _layers(dict(zip(self._paths, self._defaults, strict=True)))
+        layers = _layers(tuple(dict(zip(self._paths, self._defaults, strict=True)).items()))
         self._reads = [layer.read for layer in layers]
         places: dict[Tokens, int] = {(): 0}
         for layer in layers:
-            places.update({path: len(places) + n for n, path in enumerate(layer.leaves)})
+            places.update({path: len(places) + n for n, path in enumerate(layer.paths)})
         self._odd = [path for path in dict.fromkeys(self._paths) if path not in places]
         places.update({path: len(places) + n for n, path in enumerate(self._odd)})
         self._order = [places[path] for path in self._paths]
@@ -90,40 +93,42 @@ class Extractor:
             raise DataError(f"can't read document {shortened(document)}: {error}") from error
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Layer:
-    """Leaves none of which lies inside another: found in one pass over a document."""
+    """Paths none of which lies inside another, and how to read their values in one pass."""
 
-    leaves: dict[Tokens, bytes]  # with their defaults
-    inner: set[Tokens]
-
-    def has_room(self, path: Tokens) -> bool:
-        return path not in self.inner and not any(
-            path[:depth] in self.leaves for depth in range(1, len(path) + 1)
-        )
-
-    @property
-    def read(self) -> _Read:
-        struct, names = _struct(self.leaves)
-        values: Callable[[object], Any] = attrgetter(*[names[path] for path in self.leaves])
-        decode = msgspec.json.Decoder(struct).decode
-        if len(self.leaves) == 1:
-            return lambda document: (values(decode(document)),)
-        return lambda document: values(decode(document))
+    paths: tuple[Tokens, ...]
+    read: _Read
 
 
-def _layers(defaults: Mapping[Tokens, bytes]) -> list[_Layer]:
-    layers: list[_Layer] = []
-    for path, default in defaults.items():
+@lru_cache(maxsize=LAYERS_KEPT_MAX)
+def _layers(defaults: tuple[tuple[Tokens, bytes], ...]) -> list[_Layer]:
+    layers: list[tuple[dict[Tokens, bytes], set[Tokens]]] = []
+    for path, default in defaults:
         if not path or not all(map(pointers.is_nameable, path)):
             continue
-        layer = next((layer for layer in layers if layer.has_room(path)), None)
-        if layer is None:
-            layer = _Layer({}, set())
-            layers.append(layer)
-        layer.leaves[path] = default
-        layer.inner.update(path[:depth] for depth in range(1, len(path)))
-    return layers
+        for leaves, inner in layers:
+            around = (path[:depth] for depth in range(1, len(path)))
+            if path not in inner and not any(outer in leaves for outer in around):
+                break
+        else:
+            leaves, inner = {}, set()
+            layers.append((leaves, inner))
+        leaves[path] = default
+        inner.update(path[:depth] for depth in range(1, len(path)))
+    try:
+        return [_Layer(tuple(leaves), _reader(leaves)) for leaves, _ in layers]
+    except TooManyStructs:
+        return []
+
+
+def _reader(leaves: Mapping[Tokens, bytes]) -> _Read:
+    kind, names = _struct(leaves)
+    values: Callable[[object], Any] = attrgetter(*[names[path] for path in leaves])
+    decode = msgspec.json.Decoder(kind).decode
+    if len(leaves) == 1:
+        return lambda document: (values(decode(document)),)
+    return lambda document: values(decode(document))
 
 
 def _struct(leaves: Mapping[Tokens, bytes]) -> tuple[type[msgspec.Struct], dict[Tokens, str]]:
@@ -143,7 +148,7 @@ def _struct(leaves: Mapping[Tokens, bytes]) -> tuple[type[msgspec.Struct], dict[
         child, inner = _struct(below)
         fields.append((name, child, msgspec.field(default_factory=_always(child()), name=token)))
         names.update(((token, *path), f"{name}.{inside}") for path, inside in inner.items())
-    return msgspec.defstruct("Values", fields, gc=False, frozen=True), names
+    return struct(fields), names
 
 
 def _always(value: msgspec.Struct) -> Callable[[], msgspec.Struct]:

@@ -11,6 +11,7 @@ Where a shape is None (`items`, `additional`) anything is allowed; NOTHING allow
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -70,14 +71,18 @@ class Objects:
     patterns: Mapping[str, "Shape"] = field(default_factory=dict)
     additional: "Shape | None" = None
 
+    def matching(self, name: str) -> list[str]:
+        """Return the patterns that a name matches."""
+        return [pattern for pattern in self.patterns if matches(pattern, name)]
+
     def other(self, name: str) -> "Shape | None":
         """Return the shape of a property that isn't declared."""
-        found = [shape for pattern, shape in self.patterns.items() if matches(pattern, name)]
+        found = self.matching(name)
         if not found:
             return self.additional
-        result = found[0]
-        for shape in found[1:]:
-            result = intersection(result, shape)
+        result = ANYTHING
+        for pattern in found:
+            result = intersection(result, self.patterns[pattern])
         return result
 
 
@@ -330,7 +335,16 @@ def kind(value: Any) -> str:
         return "boolean"
     if isinstance(value, float):
         return "integer" if value.is_integer() else "fractional"
+    if isinstance(value, Decimal):
+        return "integer" if _is_whole(value) else "fractional"
     return _KINDS[type(value)]
 
 
 _KINDS = {type(None): "null", int: "integer", str: "string", list: "array", dict: "object"}
+
+
+def _is_whole(value: Decimal) -> bool:
+    digits = value.as_tuple()
+    exponent = int(digits.exponent)
+    # Without computing 10**exponent, which may be huge.
+    return exponent >= 0 or not any(digits.digits[exponent:])

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from flow_local.schema.dialect import Schema, followed, parsed
+from flow_local.schema.judge import compiled
 from flow_local.schema.shape import (
     ANYTHING,
     NO_NOTES,
@@ -28,7 +29,6 @@ from flow_local.schema.shape import (
     kind,
     union,
 )
-from flow_local.schema.validation import compiled
 
 _encode = msgspec.json.encode
 _RAW_NOTES = ("default", "reduce", "redact")

@@ -14,10 +14,11 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from estuary_cdk.errors import ConfigError, shortened
-from flow_local.schema import formats, pointers
+from estuary_cdk.errors import shortened
+from flow_local.schema import pointers
 from flow_local.schema.acceptors import acceptors
-from flow_local.schema.dialect import Schema, parsed
+from flow_local.schema.dialect import parsed
+from flow_local.schema.judge import compiled
 
 REASON_VALUE_CHARS = 100
 
@@ -36,21 +37,6 @@ class Failure:
     index: int
     pointer: str
     reason: str
-
-
-def compiled(schema: Schema) -> jsonschema_rs.Draft202012Validator:
-    """Return the judge for a plain schema, formats included.
-
-    Raises ConfigError naming the place in the schema that is malformed.
-    """
-    try:
-        return jsonschema_rs.Draft202012Validator(
-            schema, formats=formats.CUSTOM, validate_formats=True, offline=True
-        )
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        place = pointers.joined(getattr(error, "instance_path", ())) or "the root"
-        text = getattr(error, "message", str(error))
-        raise ConfigError(f"can't use schema: at {place}: {text}", pointer=place) from error
 
 
 class Validator:

@@ -286,7 +286,7 @@ def normal(document):
     return msgspec.json.decode(document)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.none() | UPDATES, st.lists(UPDATES, min_size=1, max_size=4))
 def test_partial_then_full_equals_full(stored, updates):
     if stored is not None:
@@ -298,7 +298,7 @@ def test_partial_then_full_equals_full(stored, updates):
     assert normal(at_once.document) == normal(combined.document)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(UPDATES, UPDATES, UPDATES)
 def test_partial_reductions_are_associative(first, second, third):
     def combined(older, newer):

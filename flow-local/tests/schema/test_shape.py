@@ -63,7 +63,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SCHEMAS, SCHEMAS, st.lists(VALUES, max_size=8))
 def test_shapes_allow_at_least_what_their_schemas_allow(first, second, values):
     a, b = shape(first), shape(second)
@@ -78,7 +78,7 @@ def test_shapes_allow_at_least_what_their_schemas_allow(first, second, values):
         assert both.is_valid(value) or not all(valid)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SCHEMAS)
 def test_a_shape_survives_being_written_and_read(schema):
     found = shape(schema)

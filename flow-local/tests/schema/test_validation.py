@@ -76,7 +76,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SCHEMAS, st.lists(st.dictionaries(NAMES, VALUES, max_size=3), min_size=3, max_size=8))
 def test_what_a_decoder_accepts_the_judge_accepts(schema, documents):
     proofs = acceptors(schema)

@@ -1,4 +1,9 @@
-"""Write captures: programs that read a source and emit its documents into Flow collections."""
+"""Write captures: programs that read a source and emit its documents into Flow collections.
+
+Two levels. `Source` with `Snapshot`, `Windowed`, `Log` and `Paged` streams is for APIs: the author
+says how to read one window or page, the kit does the rest. `Capture` is below it, for databases,
+files and whatever has its own idea of progress: the author writes `pull`.
+"""
 
 from estuary_cdk.capture.connector import (
     Application,
@@ -7,17 +12,40 @@ from estuary_cdk.capture.connector import (
     Validation,
 )
 from estuary_cdk.capture.pull import Binding, Pull, Transaction
+from estuary_cdk.capture.schedules import Cron, Duration
+from estuary_cdk.capture.source import Source
 from estuary_cdk.capture.state import BindingState, NoState, Patch
+from estuary_cdk.capture.streams import (
+    Batch,
+    Checkpoint,
+    Log,
+    Paged,
+    Snapshot,
+    Stream,
+    Windowed,
+)
+from estuary_cdk.capture.windows import Window
 
 __all__ = [
     "Application",
+    "Batch",
     "Binding",
     "BindingState",
     "Capture",
+    "Checkpoint",
+    "Cron",
     "DiscoveredResource",
+    "Duration",
+    "Log",
     "NoState",
+    "Paged",
     "Patch",
     "Pull",
+    "Snapshot",
+    "Source",
+    "Stream",
     "Transaction",
     "Validation",
+    "Window",
+    "Windowed",
 ]

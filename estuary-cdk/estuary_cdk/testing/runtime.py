@@ -27,7 +27,7 @@ from estuary_cdk.protocol.message import Message, present
 from estuary_cdk.protocol.session import Side
 from estuary_cdk.transport import Reader, Writer, pair
 
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 10.0
 
 Serve = Callable[[Reader, Writer], Awaitable[None]]
 

@@ -26,6 +26,7 @@ _OPTIONS = {
     "sum": frozenset[str](),
     "set": frozenset({"key"}),
     "append": frozenset[str](),
+    "jsonSchemaMerge": frozenset[str](),
 }
 CHILDREN_KEPT_MAX = 10_000  # per settled location; names come from documents
 
@@ -185,10 +186,11 @@ class Settled:
         below = [
             child for node in nodes for path, child in dialect.children(node) if path[0] in _BELOW
         ]
+        inner = owner.strategies(below)
         # Whether reducing a value that has no older one can change it.
-        self.changes_alone = any(
-            each.delete or each.strategy == "set" for each in owner.strategies(below)
-        )
+        self.changes_alone = any(each.delete or each.strategy == "set" for each in inner)
+        # Whether newer children always take the place of older ones.
+        self.replaces_children = not inner
 
     def property(self, name: str) -> Location:
         """Return the location of a property of the object here."""

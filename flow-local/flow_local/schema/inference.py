@@ -6,14 +6,14 @@ at location by location; the decoder is then made anew. Bounds move in steps (`b
 makes that rare.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from estuary_cdk.errors import ConfigError, ContractError, DataError, shortened
-from flow_local.schema.acceptors import acceptors
+from flow_local.schema.acceptors import Acceptor, acceptors
 from flow_local.schema.judge import compiled
 from flow_local.schema.shape import NOTHING, Shape, intersection, union
 from flow_local.schema.shape_schemas import schema_of, shape_of
@@ -50,7 +50,7 @@ class Inference:
                 f" is not between 1 and {LOCATIONS_MAX_CAP}"
             )
         self._limit = limit
-        self._accepts: Callable[[bytes], bool] | None = None
+        self._accept: Acceptor = _refuse
 
     def widen(self, documents: Sequence[bytes]) -> bool:
         """Widen by valid documents; tell whether the schema changed.
@@ -58,17 +58,22 @@ class Inference:
         Raises DataError for a document that isn't JSON.
         """
         before = self._shape
-        accepts = self._accepts
+        accept = self._accept
         for document in documents:
-            if accepts is not None and accepts(document):
-                continue
-            shape = widened(self._shape, _value(document))
-            if shape is not self._shape:
-                shape = limited(shape, self._limit)
-            if accepts is None or shape != self._shape:
-                self._shape = shape
-                accepts = self._accepts = _acceptance(shape)
+            try:
+                accept(document)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                accept = self._widened(document)
         return self._shape != before
+
+    def _widened(self, document: bytes) -> Acceptor:
+        shape = widened(self._shape, _value(document))
+        if shape is not self._shape:
+            shape = limited(shape, self._limit)
+        if self._accept is _refuse or shape != self._shape:
+            self._shape = shape
+            self._accept = _acceptor(shape)
+        return self._accept
 
     def widen_by_source(self, sourced: bytes, write_schema: bytes) -> bool:
         """Widen by a schema that the source declares; tell whether the schema changed.
@@ -88,7 +93,7 @@ class Inference:
         declared = intersection(source, shape_of(write_schema))
         shape = limited(union(self._shape, declared), self._limit)
         changed = shape != self._shape
-        self._shape, self._accepts = shape, None
+        self._shape, self._accept = shape, _refuse
         return changed
 
     def schema(self) -> bytes | None:
@@ -101,23 +106,23 @@ class Inference:
         return msgspec.json.encode({"$schema": DIALECT, **plain})
 
 
-def _acceptance(shape: Shape) -> Callable[[bytes], bool]:
-    """Return a test that holds only for documents that wouldn't widen the shape."""
+def _refuse(_: bytes) -> object:
+    raise msgspec.ValidationError
+
+
+def _acceptor(shape: Shape) -> Acceptor:
+    """Return a function that raises for every document that would widen the shape."""
     schema = schema_of(shape)
     proofs = acceptors(schema)
-    is_valid = None if proofs is not None else compiled(schema).is_valid
+    if proofs is not None and len(proofs) == 1:
+        return proofs[0]
+    is_valid = compiled(schema).is_valid
 
-    def accepts(document: bytes) -> bool:
-        try:
-            if is_valid is not None:
-                return is_valid(_decode(document))
-            for proof in proofs or ():
-                proof(document)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
-        return True
+    def judge(document: bytes) -> None:
+        if not is_valid(_decode(document)):
+            raise msgspec.ValidationError
 
-    return accepts
+    return judge
 
 
 def _value(document: bytes) -> Any:

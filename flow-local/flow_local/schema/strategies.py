@@ -16,6 +16,7 @@ from flow_local.schema import sets, sums
 from flow_local.schema.annotations import Location, Settled
 from flow_local.schema.ordering import key_order, order
 from flow_local.schema.pointers import Tokens
+from flow_local.schema.schema_unions import merged_schemas
 
 DEPTH_MAX = 200
 
@@ -100,6 +101,9 @@ def _merge(step: _Step, older: bytes | None, newer: bytes) -> bytes:
 
 def _merged_objects(step: _Step, older: bytes, newer: bytes) -> bytes:
     result: dict[str, Any] = _properties(older)
+    if step.settled.replaces_children:
+        result.update(_properties(newer))
+        return _encode(result)
     child = step.settled.property
     for name, raw in _properties(newer).items():
         location = child(name)
@@ -187,6 +191,10 @@ def _set(step: _Step, older: bytes | None, newer: bytes) -> bytes:
     return sets.reduced(older, newer, sets.Rules(step.key, joined, full=step.full))
 
 
+def _json_schema_merge(_: _Step, older: bytes | None, newer: bytes) -> bytes:
+    return merged_schemas(older, newer)
+
+
 _STRATEGIES: dict[str, Callable[[_Step, bytes | None, bytes], bytes]] = {
     "firstWriteWins": _first_write_wins,
     "merge": _merge,
@@ -195,4 +203,5 @@ _STRATEGIES: dict[str, Callable[[_Step, bytes | None, bytes], bytes]] = {
     "sum": _sum,
     "set": _set,
     "append": _append,
+    "jsonSchemaMerge": _json_schema_merge,
 }

@@ -31,6 +31,7 @@ OP["required"] = ["_meta"]
 MERGE = {"strategy": "merge"}
 MERGE_DELETE = {"strategy": "merge", "delete": True}
 LAST_DELETE = {"strategy": "lastWriteWins", "delete": True}
+G = "x-collection-generation-id"
 TOMBSTONE = b'{"_meta":{"op":"d"}}'
 
 
@@ -120,6 +121,31 @@ def test_members_of_a_set_are_told_apart_by_its_key():
         "set", b'{"add":[{"k":1,"v":1},{"k":2}]}', b'{"remove":[{"k":2}],"add":[{"k":1,"v":2}]}',
         key=["/k"],
     ) == b'{"add":[{"k":1,"v":2}]}'  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "result"),
+    [
+        (None, {"type": "integer"}, {"type": "integer"}),
+        ({"type": "integer"}, {"type": "null"}, {"type": ["integer", "null"]}),
+        ({"type": "null", G: "0a"}, {"type": "integer", G: "0b"}, {"type": "integer", G: "0b"}),
+        ({"type": "null", G: "0b"}, {"type": "integer", G: "0a"}, {"type": "null", G: "0b"}),
+        ({"type": "null", G: "0b"}, {"type": "null"}, {"type": "null", G: "0b"}),
+        (
+            {"type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}},
+             "additionalProperties": False, "x-complexity-limit": 1},
+            {"type": "object", "additionalProperties": False},
+            {"type": "object", "properties": {"a": {"type": "null"}},
+             "additionalProperties": {"type": "null"}, "x-complexity-limit": 1},
+        ),
+    ],
+)  # fmt: skip
+def test_schemas_merge_into_what_either_allows(older, newer, result):
+    encode = msgspec.json.encode
+    found = value("jsonSchemaMerge", older and encode(older), encode(newer))
+    merged = msgspec.json.decode(found)
+    merged.pop("$schema", None)
+    assert merged == result
 
 
 def test_without_an_annotation_the_last_write_wins():

@@ -56,7 +56,9 @@ class Files:
             reason = f"byte {error.start} isn't UTF-8"
         except (OSError, ValueError) as error:
             reason = (getattr(error, "strerror", None) or str(error)).lower()
-        self.mistakes.add(named_at, f"can't {verb} {file!r}: {reason}")
+        is_first = file == named_at.file
+        hint = "name another file, or write one with 'flow-local init'" if is_first else None
+        self.mistakes.add(named_at, f"can't {verb} {file!r}: {reason}", hint)
         self.mistakes.incomplete = True
         return None
 

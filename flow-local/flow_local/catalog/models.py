@@ -2,11 +2,11 @@
 
 Values that a connector reads (endpoint configs, resources, field configs) and schemas are compact
 JSON `bytes`, ready to be sent; numbers in them are spelled as in the file. Every model knows the
-place where it is written.
+place where it is written. What may be secret isn't part of a model's `repr`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
@@ -20,7 +20,7 @@ class ImageEndpoint:
     """A connector in a container image."""
 
     image: str
-    config: bytes
+    config: bytes = field(repr=False)
     location: Location
 
 
@@ -29,8 +29,8 @@ class LocalEndpoint:
     """A connector that is a command of this machine."""
 
     command: tuple[str, ...]
-    config: bytes
-    env: Mapping[str, str]
+    config: bytes = field(repr=False)
+    env: Mapping[str, str] = field(repr=False)
     protobuf: bool
     location: Location
 
@@ -40,7 +40,7 @@ class DekafEndpoint:
     """A Kafka-protocol endpoint served by Estuary's platform; known, but not run here."""
 
     variant: str
-    config: bytes
+    config: bytes = field(repr=False)
     location: Location
 
 
@@ -96,7 +96,7 @@ class Capture:
     auto_discover: AutoDiscover | None
     shards: Shards
     secrets: Mapping[str, str]
-    redact_salt: bytes | None
+    redact_salt: bytes | None = field(repr=False)
     location: Location
 
 

@@ -22,6 +22,9 @@ def with_files_bundled(schema: Node, files: Files) -> Node:
     definitions = schema.members.get("$defs")
     bundle = _Bundle(files, set(definitions.members) if definitions else set())
     root = bundle.rewritten(schema, "")
+    while bundle.waiting:
+        name, content = bundle.waiting.pop()
+        bundle.added[name] = bundle.rewritten(content, bundle.pointer(name))
     if not bundle.added:
         return schema
     rewritten = dict(root.members)
@@ -38,6 +41,7 @@ class _Bundle:
     taken: set[str]
     names: dict[str, str] = field(default_factory=dict)
     added: dict[str, Node] = field(default_factory=dict)
+    waiting: list[tuple[str, Node]] = field(default_factory=list)
 
     def rewritten(self, node: Node, root: str) -> Node:
         """Return `node` with its references changed; `root` is the pointer of its document."""
@@ -76,7 +80,7 @@ class _Bundle:
             if content is not None:
                 members = {k: v for k, v in content.members.items() if k != "$id"}
                 whole = Node(members, content.location) if content.members else content
-                self.added[name] = self.rewritten(whole, self.pointer(name))
+                self.waiting.append((name, whole))
         return self.pointer(self.names[file])
 
     def pointer(self, name: str) -> str:

@@ -2,9 +2,13 @@
 
 import difflib
 import stat
+import tempfile
+from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from estuary_cdk.errors import ConfigError
 from flow_local.catalog import DiscoveredBinding, Merged, load, write_discovered
@@ -129,6 +133,32 @@ def test_every_other_line_stays_as_it_is(merge):
     assert lines[lines.index("        target: acme/people") + 1] == "      # no more"
     assert lines[lines.index("      # no more") + 1] == "      - resource:"
     assert lines[lines.index("  # the last") + 1] == "  acme/orders:"
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.booleans())), st.booleans())
+def test_no_comment_is_lost_or_changed(comments, has_end):
+    lines = FULL.splitlines()
+    for number, (at, indent, is_blank) in enumerate(comments):
+        lines.insert(at, "" if is_blank else f"{' ' * indent}# comment {number}")
+    text = "\n".join(lines) + "\n" * has_end
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "flow.yaml")
+        path.write_text(text)
+        write_discovered(
+            path, "acme/cap", [found("users"), found("orders")], path_pointers=["/name"]
+        )
+        catalog = load(path, {})
+        changed = path.read_text()
+    assert {line[0] for line in difflib.ndiff(text.splitlines(), changed.splitlines())} == {
+        " ",
+        "+",
+    }
+    assert [b.target for b in catalog.captures["acme/cap"].bindings] == [
+        "acme/people",
+        "acme/orders",
+    ]
+    assert set(catalog.collections) == {"acme/people", "acme/orders"}
 
 
 def test_a_known_binding_keeps_its_resource_and_target(merge):

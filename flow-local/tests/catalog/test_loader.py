@@ -235,3 +235,14 @@ def test_any_resource_survives_loading_and_bundling(value, name):
         catalog = load(path, {})
     assert catalog.captures["a"].bindings[0].resource == msgspec.json.encode(resource)
     assert bundle(catalog) == text
+
+
+def test_a_missing_catalog_says_how_to_get_one(tmp_path):
+    with pytest.raises(Diagnostics) as caught:
+        load(tmp_path / "flow.yaml", {})
+    assert "there is no such file" in caught.value.render()
+    assert "flow-local init" in caught.value.render()
+
+
+def test_a_repr_shows_no_secret(catalog):
+    assert "p: {x" not in repr(catalog)

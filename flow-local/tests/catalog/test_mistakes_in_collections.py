@@ -9,6 +9,15 @@ collections:
     key: [/id]
 """
 CASES: dict[str, tuple[dict[str, str], str]] = {
+    "a schema file that refers to a missing one": (
+        {
+            "flow.yaml": ("collections:\n  acme/a:\n    schema: a.schema.yaml\n    key: [/id]\n"),
+            "a.schema.yaml": (
+                "type: object\nproperties:\n  id: {$ref: 'id.yaml#/x'}\nrequired: [id]\n"
+            ),
+        },
+        "a.schema.yaml:3: can't read 'id.yaml': there is no such file",
+    ),
     "a bad name": (
         {"flow.yaml": BASE.replace("acme/a", "acme//a")},
         (

@@ -43,6 +43,10 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
             "twice, first in line 4 (keep one of them)"
         ),
     ),
+    "a catalog that is a list": (
+        {"flow.yaml": "- 1\n"},
+        "flow.yaml:1: can't read the catalog: expected a mapping, not a list",
+    ),
     "broken YAML": (
         {"flow.yaml": "captures:\n  acme/x: [1, 2\n"},
         ("flow.yaml:3: can't read 'flow.yaml' as YAML: did not find expected ',' or ']'"),
@@ -108,15 +112,6 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
             "/properties/id/typ: 'typ' isn't a keyword of schemas (did you mean "
             "'type'?)"
         ),
-    ),
-    "a schema file that refers to a missing one": (
-        {
-            "flow.yaml": ("collections:\n  acme/a:\n    schema: a.schema.yaml\n    key: [/id]\n"),
-            "a.schema.yaml": (
-                "type: object\nproperties:\n  id: {$ref: 'id.yaml#/x'}\nrequired: [id]\n"
-            ),
-        },
-        "a.schema.yaml:3: can't read 'id.yaml': there is no such file",
     ),
 }
 

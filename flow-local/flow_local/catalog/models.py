@@ -138,7 +138,7 @@ class PartitionSelector:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A collection that is read, and how much of it; both times are inclusive of nothing given."""
+    """A collection that is read, and how much of it; a time that is None is no bound."""
 
     collection: str
     partitions: PartitionSelector | None

@@ -53,11 +53,6 @@ class LogDecoder:
         self._raw: list[str] = []
         self._raw_bytes = 0
 
-    @property
-    def gathering(self) -> bool:
-        """Whether raw text waits for a pause, `rest` included."""
-        return bool(self._raw or self._rest.strip())
-
     def feed(self, chunk: bytes) -> Iterator[LogEvent]:
         """Take what was read and yield the events it completes."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")

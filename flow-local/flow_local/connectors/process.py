@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,6 @@ from flow_local.connectors import parachute
 from flow_local.connectors.endpoint import Endpoint
 from flow_local.connectors.events import LogDecoder, LogEvent
 
-LOG_CHUNK_BYTES: Final = 1 << 16
 LOG_PAUSE_S: Final = 0.25
 KILL_WAIT_S: Final = 5.0
 LOG_WAIT_S: Final = 1.0
@@ -30,53 +29,61 @@ _PARACHUTE: Final = str(Path(parachute.__file__).resolve())
 OnEvent = Callable[[LogEvent], None]
 
 
+class _Logs(asyncio.Protocol):
+    """Decodes stderr as it comes and remembers the last event; `ended` once it is closed."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self.last: LogEvent | None = None
+        self.ended = asyncio.Event()
+        self._on_event = on_event
+        self._decoder = LogDecoder()
+        self._pause: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self._hand_on(self._decoder.feed(data))
+        if self._pause is not None:
+            self._pause.cancel()
+        loop = asyncio.get_running_loop()
+        self._pause = loop.call_later(LOG_PAUSE_S, lambda: self._hand_on(self._decoder.pause()))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it's all the same
+        if self._pause is not None:
+            self._pause.cancel()
+        self._hand_on(self._decoder.end())
+        self.ended.set()
+
+    def _hand_on(self, events: Iterable[LogEvent]) -> None:
+        for event in events:
+            self.last = event
+            self._on_event(event)
+
+
 class Process:
     """A running connector; made by `launch`."""
 
     def __init__(
-        self, child: asyncio.subprocess.Process, fds: tuple[int, int], removal: tuple[str, ...]
+        self,
+        child: asyncio.subprocess.Process,
+        pipes: tuple[int, int],
+        logs: tuple[asyncio.ReadTransport, _Logs],
+        removal: tuple[str, ...],
     ) -> None:
-        self.stdin = FdWriter(fds[0])
-        self.stdout = FdReader(fds[1])
-        self.last_event: LogEvent | None = None
+        self.stdin = FdWriter(pipes[0])
+        self.stdout = FdReader(pipes[1])
         self._child = child
+        self._stderr, self._logs = logs
         self._removal = removal
-        self._logs: asyncio.Task[None] | None = None
-        self._stopped = False
+        self._released = False
 
     @property
     def pid(self) -> int:
         """Its process id, which is also the id of its group."""
         return self._child.pid
 
-    def read_logs(self, stderr: asyncio.StreamReader, on_event: OnEvent) -> None:
-        """Decode stderr from now on."""
-        self._logs = asyncio.create_task(self._decode(stderr, on_event), name="logs")
-
-    async def _decode(self, stderr: asyncio.StreamReader, on_event: OnEvent) -> None:
-        decoder = LogDecoder()
-        while True:
-            try:
-                async with asyncio.timeout(LOG_PAUSE_S if decoder.gathering else None):
-                    chunk = await stderr.read(LOG_CHUNK_BYTES)
-            except TimeoutError:
-                events = list(decoder.pause())
-                if not events:  # Half a line: nothing to hand on until it ends.
-                    chunk = await stderr.read(LOG_CHUNK_BYTES)
-                    events = list(decoder.feed(chunk) if chunk else decoder.end())
-                    if not chunk:
-                        self._hand_on(events, on_event)
-                        return
-                self._hand_on(events, on_event)
-                continue
-            self._hand_on(list(decoder.feed(chunk) if chunk else decoder.end()), on_event)
-            if not chunk:
-                return
-
-    def _hand_on(self, events: list[LogEvent], on_event: OnEvent) -> None:
-        for event in events:
-            self.last_event = event
-            on_event(event)
+    @property
+    def said(self) -> str:
+        """The sentence it logged last."""
+        return self._logs.last.sentence if self._logs.last else ""
 
     async def ended(self, within_s: float) -> int | None:
         """Return its exit status, or None where it goes on for longer than that.
@@ -91,11 +98,6 @@ class Process:
         self._signal_group(signal.SIGKILL)  # What it started itself may hold its streams open.
         await self._logs_end()
         return status
-
-    @property
-    def said(self) -> str:
-        """The sentence it logged last."""
-        return self.last_event.sentence if self.last_event else ""
 
     async def stop(self, grace_s: float) -> int:
         """End it: wait, then SIGTERM, then SIGKILL to its group; return its exit status.
@@ -122,25 +124,22 @@ class Process:
         await self._release()
 
     async def _release(self) -> None:
-        if self._stopped:
+        if self._released:
             return
-        self._stopped = True
+        self._released = True
         with suppress(Exception):
             await self.stdin.close()
-        with suppress(
-            TimeoutError
-        ):  # What left the group may hold it open; not our child to wait for.
+        with suppress(TimeoutError):  # What left the group may hold it open; not our child.
             async with asyncio.timeout(LOG_WAIT_S):
                 await self.stdout.close()
-        if self._logs is not None:
-            self._logs.cancel()
-            await asyncio.gather(self._logs, return_exceptions=True)
+        self._stderr.close()
         if self._removal:
             await _run_quietly(self._removal)
 
     async def _logs_end(self) -> None:
-        if self._logs is not None:
-            await asyncio.wait({self._logs}, timeout=LOG_WAIT_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOG_WAIT_S):
+                await self._logs.ended.wait()
 
     def _signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -157,42 +156,34 @@ async def launch(endpoint: Endpoint, on_event: OnEvent, log_level: str = "info")
     farewell = signal.SIGTERM if endpoint.removal else signal.SIGKILL
     guard = (sys.executable, "-I", "-S", _PARACHUTE, str(os.getpid()), str(int(farewell)))
     environment = {**os.environ, "LOG_LEVEL": log_level, **endpoint.environment}
-    ours: list[int] = []
-    theirs: list[int] = []
+    (stdin_read, stdin_write), (stdout_read, stdout_write) = os.pipe(), os.pipe()
+    stderr_read, stderr_write = os.pipe()
+    # Before there is a process: from its start to the end of this function nothing may go wrong.
+    stderr = os.fdopen(stderr_read, "rb", buffering=0)
+    loop = asyncio.get_running_loop()
+    logs = await loop.connect_read_pipe(lambda: _Logs(on_event), stderr)
     try:
-        for reading in (True, False, False):
-            read_end, write_end = os.pipe()
-            theirs.append(read_end if reading else write_end)
-            ours.append(write_end if reading else read_end)
         child = await asyncio.create_subprocess_exec(
             *guard,
             *argv,
-            stdin=theirs[0],
-            stdout=theirs[1],
-            stderr=theirs[2],
+            stdin=stdin_read,
+            stdout=stdout_write,
+            stderr=stderr_write,
             env=environment,
             start_new_session=True,
         )
-    except (OSError, ValueError) as error:
-        for fd in ours:
-            os.close(fd)
-        raise ConfigError(f"can't launch connector {endpoint.title!r}: {error}") from error
+    except BaseException as error:
+        logs[0].close()
+        os.close(stdin_write)
+        os.close(stdout_read)
+        if isinstance(error, OSError | ValueError):
+            raise ConfigError(f"can't launch connector {endpoint.title!r}: {error}") from error
+        raise
     finally:
-        for fd in theirs:
+        for fd in (stdin_read, stdout_write, stderr_write):
             os.close(fd)
     removal = (*endpoint.removal, name) if endpoint.removal else ()
-    process = Process(child, (ours[0], ours[1]), removal)
-    process.read_logs(await _stream(ours[2]), on_event)
-    return process
-
-
-async def _stream(fd: int) -> asyncio.StreamReader:
-    reader = asyncio.StreamReader()
-    pipe = os.fdopen(fd, "rb", buffering=0)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), pipe
-    )
-    return reader
+    return Process(child, (stdin_write, stdout_read), logs, removal)
 
 
 async def _run_quietly(command: tuple[str, ...]) -> None:

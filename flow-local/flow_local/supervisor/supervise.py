@@ -1,7 +1,8 @@
 """Keeping tasks running: all at once, each on its own, restarted where that may help.
 
-Cancelling `supervise` stops all tasks: within STOP_S they commit what was checkpointed and end
-their connectors. `until_stopped` turns the signals of a terminal into that.
+Cancelling `supervise` stops all tasks: they commit what was checkpointed and end their connectors,
+which is bounded by the connectors' graces. `until_stopped` turns the signals of a terminal into
+that.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import signal
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from estuary_cdk.errors import CdkError
 from estuary_cdk.logs import bind, get_logger
@@ -25,8 +26,6 @@ from flow_local.tasks import (
     run_capture,
     run_materialization,
 )
-
-STOP_S: Final = 4.5
 
 log = get_logger(__name__)
 
@@ -55,25 +54,17 @@ async def supervise(tasks: Sequence[Task], world: World, plan: Plan, board: Boar
     """
     failures: list[Failure] = []
     board.tasks = [_progress(task) for task in tasks]
-    running: dict[bool, list[asyncio.Task[None]]] = {True: [], False: []}
-    for task, progress in zip(tasks, board.tasks, strict=True):
-        run = Run(task, world, progress, plan.ending)
-        kept = asyncio.create_task(_keep(run, plan.restarts, failures), name=task.name)
-        running[isinstance(task, CaptureTask)].append(kept)
-    captures, others = running[True], running[False]
-    try:
+    async with asyncio.TaskGroup() as group:
+        captures = []
+        for task, progress in zip(tasks, board.tasks, strict=True):
+            run = Run(task, world, progress, plan.ending)
+            kept = group.create_task(_keep(run, plan.restarts, failures), name=task.name)
+            if isinstance(task, CaptureTask):
+                captures.append(kept)
         if captures:
             await asyncio.wait(captures)
         plan.ending.sources_ended.set()
         world.collections.changes.notify()
-        if others:
-            await asyncio.wait(others)
-    finally:
-        for kept in (*captures, *others):
-            kept.cancel()
-        _, late = await asyncio.wait((*captures, *others), timeout=STOP_S) if tasks else ((), ())
-        if late:
-            log.warning("tasks didn't stop in time", tasks=[kept.get_name() for kept in late])
     return failures
 
 

@@ -1,4 +1,4 @@
-"""All tasks of a catalog, built: what can run, what has to wait, and what can't be built and why."""
+"""All tasks of a catalog, built: what can run, what has to wait, and what can't be built."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping

@@ -43,6 +43,8 @@ SQLITE: Final = replace(
             Kind.STRING_INTEGER: _DECIMAL,
             Kind.STRING_NUMBER: _DECIMAL,
         },
+        # Two spellings of the same bytes are two keys.
+        key_kinds={Kind.BINARY: _TEXT},
         as_text=ColumnType("TEXT", readings.PLAIN_TEXT),
     ),
     migrations={

@@ -75,7 +75,8 @@ class SqliteDestination:
         log.info("changing table", table=change.binding.path[-1], change=type(change).__name__)
         with reasons(self._path, "change"), _old_renaming(self._db), transaction(self._db):
             done = _applied(self._db, change)
-            failpoint("materialize-sqlite.apply")
+            failpoint("materialize-sqlite.applying")
+        failpoint("materialize-sqlite.applied")
         return ";\n".join(done) + ";"
 
 

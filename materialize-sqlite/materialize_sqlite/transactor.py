@@ -123,6 +123,7 @@ class SqliteTransactor:
         with reasons(self._path), transaction(self._db):
             self._db.execute(statements.create_checkpoints(SQLITE))
             self._fence = install_fence(self._db, SQLITE, self._shard)
+        failpoint("materialize-sqlite.fenced")
         return self._fence.checkpoint or None
 
     def stage(self, keys: Keys) -> None:
@@ -189,7 +190,7 @@ class SqliteTransactor:
                 begin(self._db)
             for at in range(0, len(batch), ROWS_PER_CHUNK):
                 self._store_chunk(storing, _chunk(batch, at))
-            failpoint("materialize-sqlite.store")
+            failpoint("materialize-sqlite.stored")
 
     def _store_chunk(self, storing: Storing, chunk: Stores) -> None:
         if self._hard_delete and True in chunk.deletes:
@@ -254,7 +255,7 @@ class SqliteTransactor:
                 begin(self._db)
             try:
                 commit_checkpoint(self._db, SQLITE, self._fence, checkpoint)
-                failpoint("materialize-sqlite.commit")
+                failpoint("materialize-sqlite.committing")
                 self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:

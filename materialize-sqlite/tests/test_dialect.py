@@ -155,6 +155,16 @@ def test_a_key_beyond_its_column_widens_it_and_is_found_again(file):
     assert file.query("SELECT name FROM pragma_table_info('t') WHERE pk") == [("id",)]
 
 
+def test_a_binary_key_keeps_its_spelling(file):
+    inference = Inference(types=["string"], string=string(content_encoding="base64"))
+    binding = file.binding(keys=[Field("id", "id", "/id", inference, is_key=True)])
+    file.create(binding)
+    with file.opened(binding) as transactor:
+        transactor.store(file.stores(("AP8=", "x"), ("AP8", "y")))
+        transactor.commit(b"{}")
+    assert file.query("SELECT id, v FROM t ORDER BY v") == [("AP8=", "x"), ("AP8", "y")]
+
+
 def test_a_long_integer_may_be_a_key(file):
     inference = Inference(types=["integer"], numeric=BEYOND_64_BITS)
     binding = file.binding(keys=[Field("id", "id", "/id", inference, is_key=True)])

@@ -195,7 +195,7 @@ def test_a_rebuild_keeps_rows_and_all_that_people_made(file):
 def test_a_crash_in_the_middle_of_a_rebuild_changes_nothing(file, armed):
     change = rebuilding(file)
     before = file.query("SELECT * FROM sqlite_master")
-    armed("materialize-sqlite.apply=error")
+    armed("materialize-sqlite.applying=error")
     with pytest.raises(failpoints.FailpointError):
         file.apply(change)
     assert file.query("SELECT * FROM sqlite_master") == before

@@ -37,10 +37,8 @@ class Extractor:
     Raises ConfigError for a bad pointer, DataError for a document that isn't JSON.
     """
 
-    def __init__(
-        self, pointers_: Sequence[str], defaults: Mapping[str, bytes] | None = None
-    ) -> None:
-        self.pointers = tuple(pointers_)
+    def __init__(self, wanted: Sequence[str], defaults: Mapping[str, bytes] | None = None) -> None:
+        self.pointers = tuple(wanted)
         self._paths = [pointers.tokens(pointer) for pointer in self.pointers]
         defaults = defaults or {}
         self._defaults = [defaults.get(pointer, MISSING) for pointer in self.pointers]

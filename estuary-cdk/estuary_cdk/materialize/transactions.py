@@ -25,6 +25,7 @@ from estuary_cdk.materialize.conversation import Conversation
 from estuary_cdk.materialize.patterns import Keys, Loaded, Loads, Stores
 from estuary_cdk.protocol import materialize as messages
 from estuary_cdk.protocol.codec import loaded_block
+from estuary_cdk.protocol.flow import ConnectorState
 from estuary_cdk.protocol.message import ABSENT, present
 from estuary_cdk.transport import Thread
 
@@ -75,15 +76,17 @@ class Transactions:
             match message:
                 case messages.Acknowledge():
                     patches = bytes(message.state_patches)
-                    self._acknowledging = group.create_task(self._acknowledge(patches))
+                    failpoint("materialize.acknowledge")
+                    # Queued here and now, so that no key of the next transaction overtakes it.
+                    update = self._thread.submit(lambda: self._commits.acknowledge(patches))
+                    self._acknowledging = group.create_task(self._acknowledge(update))
                 case messages.Flush():
                     await self._flush()
                 case messages.StartCommit():
                     await self._commit(bytes(message.runtime_checkpoint))
 
-    async def _acknowledge(self, patches: bytes) -> None:
-        failpoint("materialize.acknowledge")
-        state = await self._thread.run(lambda: self._commits.acknowledge(patches))
+    async def _acknowledge(self, update: asyncio.Future[ConnectorState | None]) -> None:
+        state = await update
         failpoint("materialize.acknowledged")
         await self._conversation.send(messages.Acknowledged(state=state))
 

@@ -10,7 +10,7 @@ what Flow does: loads every key, lets the last document of a key win, stores in 
 keys, commits checkpoint and state. Every message of either side is judged by the session tables.
 
 A session steps over a boundary before each message it sends and after each it receives, before it
-acts on it. `kill_at` makes it die at the Nth: the connector is cancelled there and `Killed` raised.
+acts on it. `crash` makes it die at the Nth: the connector is cancelled there and `Killed` raised.
 """
 
 import asyncio
@@ -67,6 +67,14 @@ class Killed(Exception):  # noqa: N818 - asked for, so not an error
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """Die at the Nth boundary; if `late`, the connector first does all that it was sent."""
+
+    boundary: int
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BindingModel:
     """A binding as a catalog asks for it."""
 
@@ -110,11 +118,11 @@ def patched(target: Any, patch: Any) -> Any:
 class Peer:
     """The runtime's end of one conversation with a connector in this process."""
 
-    def __init__(self, serve: Serve, kill_at: int | None = None) -> None:
+    def __init__(self, serve: Serve, crash: Crash | None = None) -> None:
         self.requests, self.responses = pair()
         self.steps = 0
         self.transcript: list[str] = []
-        self._kill_at = kill_at
+        self._crash = crash
         self._judge = MaterializeSession(Side.RUNTIME)
         self._ahead: deque[Run] = deque()
         self._serving = asyncio.ensure_future(self._served(serve))
@@ -130,7 +138,7 @@ class Peer:
 
     def _step(self) -> None:
         self.steps += 1
-        if self.steps == self._kill_at:
+        if self._crash is not None and self.steps == self._crash.boundary:
             raise Killed
 
     async def send(self, message: Message) -> None:
@@ -189,10 +197,15 @@ class Peer:
     async def break_off(self) -> None:
         """Close our side wherever we are, and wait; raises what the connector raises."""
         await self.requests.close()
+        while await self.responses.read():
+            pass
         await self._serving
 
     async def kill(self) -> None:
         """End the connector where it stands."""
+        if self._crash is not None and self._crash.late:
+            with suppress(Exception):
+                await asyncio.wait_for(self.break_off(), PATIENCE_S)
         self._serving.cancel()
         self.requests.break_off()
         self.responses.break_off()
@@ -350,9 +363,9 @@ class MaterializeRuntime:
         self._packed_only = packed_only
 
     @asynccontextmanager
-    async def conversation(self, kill_at: int | None = None) -> AsyncIterator[Peer]:
+    async def conversation(self, crash: Crash | None = None) -> AsyncIterator[Peer]:
         """Start a connector; whatever is left of it in the end is killed."""
-        peer = Peer(self._serve, kill_at)
+        peer = Peer(self._serve, crash)
         try:
             yield peer
         finally:
@@ -432,11 +445,11 @@ class MaterializeRuntime:
         self,
         spec: MaterializationSpec,
         *,
-        kill_at: int | None = None,
+        crash: Crash | None = None,
         range_spec: RangeSpec = FULL_RANGE,
     ) -> AsyncIterator[Session]:
         """Open a session; it ends properly if the block does, and is killed otherwise."""
-        async with self.conversation(kill_at) as peer:
+        async with self.conversation(crash) as peer:
             session = Session(peer, spec, self.recovery, packed_only=self._packed_only)
             await session.open(range_spec)
             yield session

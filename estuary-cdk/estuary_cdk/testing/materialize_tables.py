@@ -146,12 +146,13 @@ async def adds_columns(subject: Subject) -> None:
     before = subject.model(USERS, "users")
     spec = await subject.ready(runtime, replace(before, exclude=frozenset({"n"})))
     async with runtime.session(spec) as session:
-        await session.transaction([user(1, n=1)])
+        await session.transaction([user(1, n=1), user(4)])
     spec = await subject.ready(runtime, before)
     async with runtime.session(spec) as session:
         await session.transaction([user(2, n=2)])
         await session.transaction([user(1, "ann", n=3), user(3)])
-    assert {row["id"]: row["n"] for row in subject.rows("users")} == {1: 3, 2: 2, 3: None}
+    found = {row["id"]: row["n"] for row in subject.rows("users")}
+    assert found == {1: 3, 2: 2, 3: None, 4: None}, found
 
 
 async def relaxes_columns(subject: Subject) -> None:

@@ -77,14 +77,9 @@ class Codec:
         self._prefixes = {
             message: b'{"%s":' % name.encode() for name, message in vocabulary.messages.items()
         }
-        hot = [(name, vocabulary.messages[name]) for name in vocabulary.hot]
-        envelope = msgspec.defstruct(
-            "Envelope",
-            [(name, message | None, None) for name, message in hot]
-            + [(name, Raw, ABSENT) for name in self._messages if name not in vocabulary.hot],
-            frozen=True,
+        self._envelopes: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            _envelope(tuple(vocabulary.messages.items()), vocabulary.hot)
         )
-        self._envelopes: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope)
         self._getters = [(name, attrgetter(name)) for name in vocabulary.hot]
         self._cold = tuple(name for name in self._messages if name not in vocabulary.hot)
 
@@ -119,7 +114,7 @@ class Codec:
         # Almost always a whole block of one kind: no need to look at each envelope twice.
         for name, message_of in self._getters:
             messages = list(map(message_of, envelopes))
-            if messages and None not in messages and all(map(_complete, messages)):
+            if messages and None not in messages and _all_complete(messages):
                 return [(self._messages[name], messages)]
         return self._sorted_runs(block, envelopes)
 
@@ -165,6 +160,22 @@ class Codec:
             ) from error
         known = {_camel(name): raw for name, raw in level.items() if bytes(raw) != b"null"}
         return {name: raw for name, raw in known.items() if name in self._messages}
+
+
+@cache
+def _envelope(messages: tuple[tuple[str, type[Message]], ...], hot: tuple[str, ...]) -> type:
+    """Make the type that reads any line of a vocabulary; one for the life of the process.
+
+    It must not be freed: msgspec 0.22 loses references to None with every type made at run time.
+    """
+    typed = [(name, message | None, None) for name, message in messages if name in hot]
+    raw = [(name, Raw, ABSENT) for name, _ in messages if name not in hot]
+    return msgspec.defstruct("Envelope", [*typed, *raw], frozen=True)
+
+
+def _all_complete(messages: Sequence[Any]) -> bool:
+    keyed = type(messages[0]) in {materialize.Load, materialize.Store}
+    return not keyed or all(map(_complete, messages))
 
 
 def _complete(message: Any) -> bool:

@@ -62,6 +62,7 @@ class Session:
 
 
 Until = Callable[[Session], bool]
+Lasting = Callable[[], Awaitable[None]]
 
 
 def never(_: Session) -> bool:
@@ -184,13 +185,16 @@ class CaptureRuntime:
         *,
         state: Mapping[str, Any] | None = None,
         until: Until = never,
+        lasting: Lasting | None = None,
         kill: bool = False,
         key_range: RangeSpec = FULL_RANGE,
     ) -> Session:
-        """Open a capture and take what it sends until it ends, or `until` says to stop.
+        """Open a capture and take what it sends until it ends, or is told to stop.
 
-        It is stopped by the end of requests and whatever it still commits is taken, or, with
-        `kill`, broken off right there. Raises what the capture fails with.
+        It is stopped when `until`, asked after each message, says so, or when `lasting` returns:
+        for captures that never end by themselves, with a FakeClock, `lambda: clock.sleep(3600)`.
+        The end of requests stops it and whatever it still commits is taken; with `kill`, `until`
+        breaks it off right there. Raises what the capture fails with.
         """
         conversation = _Conversation(self._serve)
         session = Session(state=dict(state or {}))
@@ -200,6 +204,8 @@ class CaptureRuntime:
         )
         try:
             await conversation.send(opening)
+            if lasting is not None:
+                conversation.end_after(lasting)
             await self._take(conversation, session, until, kill=kill)
             if not kill or session.ended:
                 await conversation.ended()
@@ -223,18 +229,18 @@ class CaptureRuntime:
                 case messages.Checkpoint():
                     _commit(session, message, pending, schemas)
                     pending, schemas = [], []
-                    await self._confirm(conversation, stopping=stopping)
+                    await self._confirm(conversation)
             session.discarded = len(pending)
             if not stopping and until(session):
                 if kill:
                     return
                 stopping = True
                 await conversation.end()
-        session.ended = not stopping
+        session.ended = not conversation.closed
         session.discarded = len(pending)
 
-    async def _confirm(self, conversation: "_Conversation", *, stopping: bool) -> None:
-        if self._acknowledge and conversation.acknowledgements and not stopping:
+    async def _confirm(self, conversation: "_Conversation") -> None:
+        if self._acknowledge and conversation.acknowledgements and not conversation.closed:
             await conversation.send(messages.Acknowledge(checkpoints=1))
 
 
@@ -271,7 +277,8 @@ class _Conversation:
         self._session = CaptureSession(Side.RUNTIME)
         self._encode = Codec(CAPTURE_REQUESTS).encode
         self._decode = Codec(CAPTURE_RESPONSES).decode_runs
-        self._ended = False
+        self.closed = False
+        self._ending: asyncio.Future[None] | None = None
         self._taken: list[Message] = []
         self.acknowledgements = False
         self._serving = asyncio.ensure_future(self._served(serve))
@@ -289,9 +296,20 @@ class _Conversation:
         await self._requests.write(self._encode(request))
 
     async def end(self) -> None:
-        """Close our side."""
-        self._session.requests_end()
-        await self._requests.close()
+        """Close our side, unless it is."""
+        if not self.closed:
+            self.closed = True
+            self._session.requests_end()
+            await self._requests.close()
+
+    def end_after(self, lasting: Lasting) -> None:
+        """Close our side when `lasting` returns."""
+
+        async def ending() -> None:
+            await lasting()
+            await self.end()
+
+        self._ending = asyncio.ensure_future(ending())
 
     async def responses(self) -> AsyncIterator[Message]:
         """Yield each message, judged, until the connector closes its side."""
@@ -323,6 +341,8 @@ class _Conversation:
 
     async def kill(self) -> None:
         """End the connector, whatever it does."""
+        if self._ending is not None:
+            self._ending.cancel()
         self._responses.break_off()
         self._requests.break_off()
         while not self._serving.done():
@@ -333,14 +353,16 @@ class _Conversation:
 
 
 def reduced(
-    session_documents: Sequence[tuple[int, bytes]], built: messages.CaptureSpec
+    documents: Sequence[tuple[int, bytes]], built: messages.CaptureSpec
 ) -> list[dict[str, Any]]:
-    """Return each binding's collection as the documents leave it: last by key, deletions gone."""
+    """Return each binding's collection as documents leave it: last by key, deletions gone.
+
+    `_meta` is left out.
+    """
     collections: list[dict[str, Any]] = [{} for _ in built.bindings]
-    keys = [binding.collection.key if binding.collection else [] for binding in built.bindings]
-    for index, raw in session_documents:
+    for index, raw in documents:
         document = msgspec.json.decode(raw)
-        key = encode_json([_value_at(document, pointer) for pointer in keys[index]]).decode()
+        key = encode_json(key_of(document, built, index)).decode()
         if document.get("_meta", {}).get("op") == "d":
             collections[index].pop(key, None)
         else:
@@ -348,7 +370,14 @@ def reduced(
     return collections
 
 
+def key_of(document: Any, built: messages.CaptureSpec, index: int) -> list[Any]:
+    """Return the values of a document's key, None where there is none."""
+    collection = built.bindings[index].collection
+    return [_value_at(document, pointer) for pointer in (collection.key if collection else [])]
+
+
 def _value_at(document: Any, pointer: str) -> Any:
     for token in pointer.split("/")[1:]:
-        document = document[token.replace("~1", "/").replace("~0", "~")]
+        name = token.replace("~1", "/").replace("~0", "~")
+        document = document.get(name) if isinstance(document, dict) else None
     return document

@@ -110,7 +110,7 @@ class Transactions:
         """Queue a call for the thread and wait while too many are under way."""
         future = self._thread.submit(call)
         # A failure must end the session even while it waits for the next message.
-        group.create_task(_watched(future))
+        group.create_task(_awaited(future))
         self._under_way.append(future)
         while len(self._under_way) > BATCHES_MAX:
             await self._under_way.popleft()
@@ -132,9 +132,12 @@ class Transactions:
     async def _load(self) -> None:
         blocks = await self._thread.run(lambda: self._blocks(iter(self._transactor.loaded())))
         upcoming = self._thread.submit(lambda: next(blocks, None))
-        while (block := await upcoming) is not None:
-            upcoming = self._thread.submit(lambda: next(blocks, None))
-            await self._conversation.send_block(messages.Loaded, *block)
+        try:
+            while (block := await upcoming) is not None:
+                upcoming = self._thread.submit(lambda: next(blocks, None))
+                await self._conversation.send_block(messages.Loaded, *block)
+        finally:
+            upcoming.cancel()
 
     def _blocks(self, loaded: Iterator[Loaded]) -> Iterator[tuple[int, bytes]]:
         """Join loaded documents to blocks of lines; yield each with its number of documents."""
@@ -188,5 +191,5 @@ def _each(call: Callable[[Any], None], batches: list[Keys] | list[Stores]) -> No
         call(batch)
 
 
-async def _watched(future: asyncio.Future[None]) -> None:
-    await asyncio.shield(future)
+async def _awaited(future: asyncio.Future[None]) -> None:
+    await future

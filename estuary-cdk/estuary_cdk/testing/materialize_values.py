@@ -20,6 +20,8 @@ from estuary_cdk.testing.selection import collection, optional, required
 
 MANY_KEYS: Final = 100_000
 BLOCK_KEYS: Final = 5_000
+STORE_NEW: Final = b'{"store":{"key":[%d],"values":[],"doc":{"id":%d}}}\n'
+STORE_AGAIN: Final = b'{"store":{"key":[%d],"values":[],"doc":{"id":%d},"exists":true}}\n'
 
 HOSTILE_NAMES: Final = (
     "select",
@@ -176,7 +178,7 @@ async def takes_many_keys(subject: Subject) -> None:
             found = await _loaded_count(session)
             assert found == expected, f"{found} of {expected} documents were loaded"
             for keys in _blocks_of_keys():
-                lines = _lines(b'{"store":{"key":[%d],"values":[],"doc":{"id":%d}}}\n', keys, 2)
+                lines = _lines(STORE_NEW if expected == 0 else STORE_AGAIN, keys, 2)
                 await session.peer.send_block(Store, len(keys), lines)
             await session.commit(b"{}")
 

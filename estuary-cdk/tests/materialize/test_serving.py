@@ -1,6 +1,7 @@
 """A served materialization, message by message."""
 
 import asyncio
+import gc
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -456,3 +457,19 @@ async def test_a_fenced_instance_exits_without_an_error_of_its_own(caplog):
     await requests.write(b'{"startCommit":{}}\n')
     assert await exiting == 1
     assert [record.levelname for record in caplog.records if record.levelno > 20] == ["WARNING"]
+
+
+async def test_failures_of_calls_under_way_are_told_once(caplog):
+    runtime, spec = await applied(memory_materialization(MemoryServer(), FailingStore))
+    with raises(DataError, "the disk is full"):
+        async with runtime.conversation() as peer:
+            await opened(peer, spec)
+            await peer.expect(Acknowledged)
+            await peer.send(Flush())
+            await peer.expect(Flushed)
+            for key in range(4):
+                await peer.send_block(Store, 1, STORE % (key, key))
+            await peer.break_off()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []

@@ -78,7 +78,7 @@ class Transactions:
                     patches = bytes(message.state_patches)
                     failpoint("materialize.acknowledge")
                     # Queued here and now, so that no key of the next transaction overtakes it.
-                    update = self._thread.submit(lambda: self._commits.acknowledge(patches))
+                    update = self._submitted(lambda: self._commits.acknowledge(patches))
                     self._acknowledging = group.create_task(self._acknowledge(update))
                 case messages.Flush():
                     await self._flush()
@@ -108,12 +108,18 @@ class Transactions:
 
     async def _hand_over(self, group: asyncio.TaskGroup, call: Callable[[], None]) -> None:
         """Queue a call for the thread and wait while too many are under way."""
-        future = self._thread.submit(call)
+        future = self._submitted(call)
         # A failure must end the session even while it waits for the next message.
         group.create_task(_awaited(future))
         self._under_way.append(future)
         while len(self._under_way) > BATCHES_MAX:
             await self._under_way.popleft()
+
+    def _submitted(self, call: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
+        """Queue a call for the thread; if it fails when the session has failed, nobody is told."""
+        future = self._thread.submit(call)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
 
     async def _settled(self) -> None:
         """Return when all that was handed over is done; raises what failed."""
@@ -131,13 +137,10 @@ class Transactions:
 
     async def _load(self) -> None:
         blocks = await self._thread.run(lambda: self._blocks(iter(self._transactor.loaded())))
-        upcoming = self._thread.submit(lambda: next(blocks, None))
-        try:
-            while (block := await upcoming) is not None:
-                upcoming = self._thread.submit(lambda: next(blocks, None))
-                await self._conversation.send_block(messages.Loaded, *block)
-        finally:
-            upcoming.cancel()
+        upcoming = self._submitted(lambda: next(blocks, None))
+        while (block := await upcoming) is not None:
+            upcoming = self._submitted(lambda: next(blocks, None))
+            await self._conversation.send_block(messages.Loaded, *block)
 
     def _blocks(self, loaded: Iterator[Loaded]) -> Iterator[tuple[int, bytes]]:
         """Join loaded documents to blocks of lines; yield each with its number of documents."""

@@ -470,6 +470,6 @@ async def test_failures_of_calls_under_way_are_told_once(caplog):
             for key in range(4):
                 await peer.send_block(Store, 1, STORE % (key, key))
             await peer.break_off()
+    del peer
     gc.collect()
-    await asyncio.sleep(0)
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []

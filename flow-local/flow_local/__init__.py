@@ -1,1 +1,1 @@
-"""flow_local."""
+"""A runtime for Flow catalogs on one machine."""

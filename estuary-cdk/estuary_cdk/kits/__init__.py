@@ -1,1 +1,1 @@
-"""kits."""
+"""Building blocks for connectors, to take or leave."""

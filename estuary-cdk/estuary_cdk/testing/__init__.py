@@ -1,1 +1,1 @@
-"""testing."""
+"""What connector tests stand on: runtimes to script, contracts, fakes, faults, a clock."""

@@ -1,7 +1,8 @@
 """Collections on disk: append-only journals of documents, each with a UUID."""
 
-from flow_local.collections.combiner import Combiner, identity
+from flow_local.collections.combiner import Combiner
 from flow_local.collections.files import DiskFiles, Files, StorageError
+from flow_local.collections.identities import identities, identity, packed_of
 from flow_local.collections.journal import Journal, JournalReader
 from flow_local.collections.store import Collections
 from flow_local.collections.uuids import Published, Stamper, producer_id
@@ -16,6 +17,8 @@ __all__ = [
     "Published",
     "Stamper",
     "StorageError",
+    "identities",
     "identity",
+    "packed_of",
     "producer_id",
 ]

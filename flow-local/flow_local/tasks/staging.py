@@ -205,9 +205,7 @@ class Staging:
         combined = target.combiner.combined(documents) if documents else documents
         for start in range(0, len(combined), BLOCK_DOCUMENTS):
             part = combined[start : start + BLOCK_DOCUMENTS]
-            stamped = self._identity.stamper.stamped(part, self._now())
-            stamped.append(b"")
-            block = b"\n".join(stamped)
+            block = self._identity.stamper.stamped(part, self._now())
             target.written_documents += len(part)
             target.written_bytes += len(block)
             await self._thread.run(lambda block=block: target.journal.append(block))  # type: ignore[misc]

@@ -6,14 +6,14 @@ ever stored can't be stored yet, so it isn't loaded.
 """
 
 import binascii
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from estuary_cdk.protocol.codec import load_line, store_line
 from estuary_cdk.protocol.materialize import MaterializationBinding
 from estuary_cdk.protocol.message import present
-from flow_local.collections import Published, identity
+from flow_local.collections import Published, identities, packed_of
 from flow_local.schema.extraction import Extractor, Row
 from flow_local.schema.reductions import Reducer
 
@@ -90,7 +90,7 @@ class Gathered:
     def add(self, documents: Sequence[bytes]) -> tuple[int, bytes]:
         """Take documents, in order; return how many loads to send for them, and their lines."""
         rows = self._fields.keys.rows(documents)
-        keys = list(map(identity, rows))
+        keys = identities(rows)
         fresh = self._new_keys(keys, documents)
         self.documents += len(documents)
         greatest = max(keys)
@@ -129,8 +129,8 @@ class Gathered:
 
     def loaded(self, documents: Sequence[bytes]) -> bytes:
         """Take stored documents; return the first key that wasn't asked for, if any, as JSON."""
-        for row, document in zip(self._fields.keys.rows(documents), documents, strict=True):
-            key = identity(row)
+        rows = self._fields.keys.rows(documents)
+        for key, row, document in zip(identities(rows), rows, documents, strict=True):
             if key not in self._asked:
                 return _array(row)
             self._asked.discard(key)
@@ -212,13 +212,5 @@ def _array(row: Row) -> bytes:
     return b"[" + b",".join(row) + b"]"
 
 
-_LONGEST: Final = 19
-_encoded: Callable[..., bytes] = binascii.b2a_base64
-
-
 def _base64(key: bytes, row: Row) -> bytes:
-    """Spell the packed key of an identity, which is longer for integers beyond 64 bits."""
-    if max(map(len, row)) > _LONGEST:
-        code = key.partition(b"\xff" + b",".join(row))[0]
-        return _encoded(code, newline=False)
-    return _encoded(key, newline=False)
+    return binascii.b2a_base64(packed_of(key, row), newline=False)

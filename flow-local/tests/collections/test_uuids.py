@@ -46,7 +46,9 @@ def test_times_ascend_even_if_the_machines_clock_does_not(batches):
     stamper, clocks, given_out = Stamper(PRODUCER), [], []
     for seconds, count in batches:
         documents = stamper.stamped([b"{}"] * count, NOW + timedelta(seconds=seconds))
-        given_out += [uuid.UUID(msgspec.json.decode(d)["_meta"]["uuid"]).time for d in documents]
+        given_out += [
+            uuid.UUID(msgspec.json.decode(d)["_meta"]["uuid"]).time for d in documents.splitlines()
+        ]
         clocks.append(stamper.clock)
         stamper = Stamper(PRODUCER, stamper.clock)  # A restart.
     assert given_out == sorted(set(given_out))
@@ -56,7 +58,9 @@ def test_times_ascend_even_if_the_machines_clock_does_not(batches):
 def test_times_run_on_where_their_low_bits_overflow():
     clock = (ticks_of(NOW) | 0xFFFFFFFF) - 2
     documents = Stamper(PRODUCER, clock).stamped([b"{}"] * 5, NOW)
-    times = [uuid.UUID(msgspec.json.decode(d)["_meta"]["uuid"]).time for d in documents]
+    times = [
+        uuid.UUID(msgspec.json.decode(d)["_meta"]["uuid"]).time for d in documents.splitlines()
+    ]
     assert times == list(range(clock + 1, clock + 6))
 
 
@@ -70,34 +74,35 @@ def test_producers_are_multicast_and_differ():
 UUID = uuid_text(ticks_of(NOW), PRODUCER)
 
 
-@pytest.mark.parametrize(
-    ("document", "stamped"),
-    [
-        (b'{"_meta":{"op":"c"},"id":1.0}', b'{"_meta":{"uuid":"U","op":"c"},"id":1.0}'),
-        (b'{"id":1e3,"_meta":{"op":"c"}}', b'{"id":1e3,"_meta":{"uuid":"U","op":"c"}}'),
-        (b'{"id": 1}', b'{"_meta":{"uuid":"U"},"id": 1}'),
-        (b"{}", b'{"_meta":{"uuid":"U"}}'),
-        (b'{ "id":1}', b'{"_meta":{"uuid":"U"},"id":1}'),
-        (b'{"_meta":{}}', b'{"_meta":{"uuid":"U"}}'),
-        (b'{"_meta":{ },"a":[1.0]}', b'{"_meta":{"uuid":"U"},"a":[1.0]}'),
-        (b'{"_meta":{"uuid":"old","op":"d"}}', b'{"_meta":{"uuid":"U","op":"d"}}'),
-        (b'{"_meta":{"op":"d","\\u0075uid":"old"}}', b'{"_meta":{"uuid":"U","op":"d"}}'),
-        (b'{"uuid":"mine"}', b'{"_meta":{"uuid":"U"},"uuid":"mine"}'),
-        (b'{"\\u005fmeta":{"a":1}}', b'{"_meta":{"uuid":"U","a":1}}'),
-        (b'{"x":{"_meta":{"a":1}}}', b'{"_meta":{"uuid":"U"},"x":{"_meta":{"a":1}}}'),
-        (b'{"x":"_meta"}', b'{"_meta":{"uuid":"U"},"x":"_meta"}'),
-        (
-            b'{"x":{"_meta":{"a":1}},"_meta":{"b":1}}',
-            b'{"_meta":{"uuid":"U","b":1},"x":{"_meta":{"a":1}}}',
-        ),
-        (
-            b'{"n":123456789012345678901234567890,"_meta":{"f":1.50}}',
-            b'{"n":123456789012345678901234567890,"_meta":{"uuid":"U","f":1.50}}',
-        ),
-    ],
-)
+STAMPED = [
+    (b'{"_meta":{"op":"c"},"id":1.0}', b'{"_meta":{"uuid":"U","op":"c"},"id":1.0}'),
+    (b'{"id":1e3,"_meta":{"op":"c"}}', b'{"id":1e3,"_meta":{"uuid":"U","op":"c"}}'),
+    (b'{"id": 1}', b'{"_meta":{"uuid":"U"},"id": 1}'),
+    (b"{}", b'{"_meta":{"uuid":"U"}}'),
+    (b'{ "id":1}', b'{"_meta":{"uuid":"U"},"id":1}'),
+    (b'{"_meta":{}}', b'{"_meta":{"uuid":"U"}}'),
+    (b'{"_meta":{ },"a":[1.0]}', b'{"_meta":{"uuid":"U"},"a":[1.0]}'),
+    (b'{"_meta":{"uuid":"old","op":"d"}}', b'{"_meta":{"uuid":"U","op":"d"}}'),
+    (b'{"_meta":{"op":"d","\\u0075uid":"old"}}', b'{"_meta":{"uuid":"U","op":"d"}}'),
+    (b'{"uuid":"mine"}', b'{"_meta":{"uuid":"U"},"uuid":"mine"}'),
+    (b'{"\\u005fmeta":{"a":1}}', b'{"_meta":{"uuid":"U","a":1}}'),
+    (b'{"x":{"_meta":{"a":1}}}', b'{"_meta":{"uuid":"U"},"x":{"_meta":{"a":1}}}'),
+    (b'{"x":"_meta"}', b'{"_meta":{"uuid":"U"},"x":"_meta"}'),
+    (
+        b'{"x":{"_meta":{"a":1}},"_meta":{"b":1}}',
+        b'{"_meta":{"uuid":"U","b":1},"x":{"_meta":{"a":1}}}',
+    ),
+    (
+        b'{"n":123456789012345678901234567890,"_meta":{"f":1.50}}',
+        b'{"n":123456789012345678901234567890,"_meta":{"uuid":"U","f":1.50}}',
+    ),
+]
+DOCUMENTS = [document for document, _ in STAMPED]
+
+
+@pytest.mark.parametrize(("document", "stamped"), STAMPED)
 def test_only_the_uuid_changes(document, stamped):
-    [result] = Stamper(PRODUCER).stamped([document], NOW)
+    [result] = Stamper(PRODUCER).stamped([document], NOW).splitlines()
     assert result.replace(UUID, b"U") == stamped
 
 
@@ -120,6 +125,14 @@ def test_any_document_keeps_all_else(document):
         with pytest.raises(DataError, match="can't stamp document"):
             Stamper(PRODUCER).stamped([text], NOW)
         return
-    [result] = Stamper(PRODUCER).stamped([text], NOW)
+    [result] = Stamper(PRODUCER).stamped([text], NOW).split(b"\n")[:-1]
     expected = {**document, "_meta": {**document.get("_meta", {}), "uuid": UUID.decode()}}
     assert msgspec.json.decode(result) == expected
+
+
+@given(st.lists(st.sampled_from([*DOCUMENTS])))
+def test_documents_of_all_kinds_make_a_block(documents):
+    block = Stamper(PRODUCER).stamped(documents, NOW)
+    alone = Stamper(PRODUCER)
+    assert block == b"".join(alone.stamped([document], NOW) for document in documents)
+    assert block.count(b"\n") == len(documents)

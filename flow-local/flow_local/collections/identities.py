@@ -1,0 +1,72 @@
+"""What tells keys apart: bytes that are equal for equal keys, however spelt, and sort as keys do.
+
+They are the packed key, which the protocol wants too. Where an integer is too long to be packed
+without loss, the key's spelling follows it.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from estuary_cdk.protocol import packed
+
+Row = tuple[bytes, ...]
+
+_LONGEST: Final = 19
+"""Digits that any packed integer has room for."""
+_HEADS: Final = [bytes((0x14 + size,)) for size in range(9)]
+_SPELT: Final = b"\xff"
+_REMEMBERED_MAX: Final = 4096
+
+
+def identity(key: Row) -> bytes:
+    """Return the identity of one key, given as the JSON text of its parts."""
+    code = packed.pack_json(key)
+    if any(len(item) > _LONGEST and item[:1] not in b'"{[' for item in key):
+        return code + _SPELT + b",".join(key)
+    return code
+
+
+def identities(keys: Sequence[Row]) -> list[bytes]:
+    """Return the identities of many keys; quick where their parts are plain."""
+    columns: list[list[bytes]] = []
+    for column in zip(*keys, strict=True):
+        codes = _integers(column) or _texts(column)
+        if codes is None:
+            return [identity(key) for key in keys]
+        columns.append(codes)
+    if len(columns) == 1:
+        return columns[0]
+    return list(map(b"".join, zip(*columns, strict=True)))
+
+
+def packed_of(key: bytes, row: Row) -> bytes:
+    """Return the packed key of an identity."""
+    if max(map(len, row)) <= _LONGEST:
+        return key
+    return key.removesuffix(_SPELT + b",".join(row))
+
+
+def _integers(column: Sequence[bytes]) -> list[bytes] | None:
+    """Pack integers that aren't negative, or return None."""
+    if not b"".join(column).isdigit() or max(map(len, column)) > _LONGEST:
+        return None
+    codes: list[bytes] = []
+    for value in map(int, column):
+        size = (value.bit_length() + 7) >> 3
+        codes.append(_HEADS[size] + value.to_bytes(size, "big"))
+    return codes
+
+
+def _texts(column: Sequence[bytes]) -> list[bytes] | None:
+    """Pack texts without escapes, or return None."""
+    text = b"".join(column)
+    if b"\\" in text or text.count(b'"') != 2 * len(column):
+        return None
+    # As many quotes as that, at every beginning, leave none for inside.
+    if any(item[:1] != b'"' for item in column):
+        return None
+    known = dict.fromkeys(column)
+    if len(known) > _REMEMBERED_MAX:
+        return [b"\x02" + item[1:-1] + b"\x00" for item in column]
+    codes = {item: b"\x02" + item[1:-1] + b"\x00" for item in known}
+    return list(map(codes.__getitem__, column))

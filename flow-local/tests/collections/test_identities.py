@@ -1,0 +1,45 @@
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estuary_cdk.protocol import packed
+from flow_local.collections import identities, identity, packed_of
+
+parts = st.one_of(
+    st.integers(),
+    st.integers(0, 1 << 20),
+    st.text(max_size=4),
+    st.sampled_from(["a", "b", '"', "\\", "\0"]),
+    st.booleans(),
+    st.none(),
+    st.lists(st.integers(), max_size=2),
+)
+
+
+@given(st.integers(), st.integers())
+def test_identities_are_equal_for_equal_integers_of_any_size(left, right):
+    one, other = identity((b"%d" % left,)), identity((b"%d" % right,))
+    assert (one == other) == (left == right)
+
+
+def test_huge_integers_that_pack_alike_are_different_keys():
+    huge = 10**30
+    assert identity((b"%d" % huge,)) != identity((b"%d" % (huge + 1),))
+
+
+@given(st.integers(1, 3).flatmap(lambda n: st.lists(st.tuples(*[parts] * n), max_size=5)))
+def test_many_keys_have_the_identities_that_each_has(keys):
+    rows = [tuple(map(msgspec.json.encode, key)) for key in keys]
+    assert identities(rows) == [identity(row) for row in rows]
+    assert [packed_of(key, row) for key, row in zip(identities(rows), rows, strict=True)] == [
+        packed.pack_json(row) for row in rows
+    ]
+
+
+@given(st.lists(st.integers(0, 300), min_size=2) | st.lists(st.text(max_size=3), min_size=2))
+def test_identities_sort_as_keys_do(values):
+    rows = [(msgspec.json.encode(value),) for value in values]
+    by_key = sorted(zip(identities(rows), values, strict=True))
+    assert [value for _, value in by_key] == sorted(
+        values, key=lambda value: value.encode() if isinstance(value, str) else value
+    )

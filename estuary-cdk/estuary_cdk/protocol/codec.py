@@ -294,3 +294,41 @@ def store_line(  # noqa: PLR0913 - the message has this many parts
         b',"exists":true' if exists else b"",
         b',"delete":true' if delete else b"",
     )
+
+
+_MARKS = (b"", b',"exists":true', b',"delete":true', b',"exists":true,"delete":true')
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Stores of one binding, column by column, to be spelt as a block.
+
+    `keys` and `values` are the texts of JSON arrays without their brackets, `packed` base64 texts;
+    `documents` is None where the binding has none; documents have no line breaks. `marks` are 0, or
+    1 for exists, plus 2 for delete.
+    """
+
+    keys: Sequence[bytes]
+    packed: Sequence[bytes]
+    values: Sequence[bytes]
+    documents: Sequence[bytes] | None
+    marks: Sequence[int]
+
+
+def store_block(binding: int, stores: Stores) -> bytes:
+    """Spell stores as `store_line` does each; empty for none."""
+    count = len(stores.keys)
+    start = b'{"store":{"binding":%d,"key":[' % binding
+    # One join of all pieces costs a third of what a format string for each line does.
+    pieces = [start, b"", b'],"keyPacked":"', b"", b'","values":[', b"", b"]", b"", b"}}\n"]
+    if stores.documents is not None:
+        pieces[6:7] = [b'],"doc":', b""]
+    width = len(pieces)
+    pieces *= count
+    pieces[1::width] = stores.keys
+    pieces[3::width] = stores.packed
+    pieces[5::width] = stores.values
+    if stores.documents is not None:
+        pieces[7::width] = stores.documents
+    pieces[width - 2 :: width] = map(_MARKS.__getitem__, stores.marks)
+    return b"".join(pieces)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from estuary_cdk.protocol.codec import load_line, store_line
+from estuary_cdk.protocol.codec import Stores, load_line, store_block
 from estuary_cdk.protocol.materialize import MaterializationBinding
 from estuary_cdk.protocol.message import present
 from flow_local.collections import Published, identities, packed_of
@@ -18,6 +18,7 @@ from flow_local.schema.extraction import Extractor, Row
 from flow_local.schema.reductions import Reducer
 
 STORE_KEYS: Final = 1024
+DELETE: Final = 2
 TRUNCATED_POINTER: Final = "/_meta/flow_truncated"
 ALL_KEYS: Final = b"\xff"
 """A max key that has every key loaded."""
@@ -33,7 +34,7 @@ class Fields:
     """The values of all selected fields: keys, then values."""
     key_count: int
     published: tuple[int, ...]
-    """Which of the row's places hold a UUID that stands for a time."""
+    """Which of the row's places, none of a key, hold a UUID that stands for a time."""
     has_document: bool
     reducer: Reducer
     delta: bool
@@ -52,19 +53,21 @@ def fields_of(index: int, binding: MaterializationBinding) -> Fields:
         if present(projection.inference.default)
     }
     defaults[TRUNCATED_POINTER] = b"false"
+    key_count = len(selection.keys)
     published = [
         place
         for place, projection in enumerate(projections)
-        if projection.ptr == collection.uuid_ptr
+        if place >= key_count
+        and projection.ptr == collection.uuid_ptr
         and projection.inference.string is not None
         and projection.inference.string.format == "date-time"
     ]
     schema = bytes(collection.read_schema) or bytes(collection.write_schema)
     return Fields(
         index=index,
-        keys=Extractor(pointers[: len(selection.keys)], defaults),
+        keys=Extractor(pointers[:key_count], defaults),
         row=Extractor(pointers, defaults),
-        key_count=len(selection.keys),
+        key_count=key_count,
         published=tuple(published),
         has_document=bool(selection.document),
         reducer=Reducer(schema),
@@ -141,31 +144,33 @@ class Gathered:
     def stores(self) -> Iterator[tuple[int, bytes]]:
         """Yield stores, counted and as lines, in the order of their keys; forgets them."""
         ordered = sorted(self._by_key)
+        chosen = self._updates if self._fields.delta else self._reduced
         for start in range(0, len(ordered), STORE_KEYS):
-            final = self._delta if self._fields.delta else self._final
-            yield self._spelt(*final(ordered[start : start + STORE_KEYS]))
+            keys, documents, marks = chosen(ordered[start : start + STORE_KEYS])
+            yield len(keys), self._spelt(keys, documents, marks)
 
-    def _final(self, keys: list[bytes]) -> tuple[list[bytes], list[bytes], list[bool], list[bool]]:
-        """Return key, document, exists and delete of each store."""
+    def _reduced(self, keys: list[bytes]) -> tuple[list[bytes], list[bytes], list[int]]:
+        """Return key, document and mark of each store: 1 for exists, plus 2 for delete."""
         reducer = self._fields.reducer
-        take, stored = self._by_key.pop, self._loaded.pop
-        simple = reducer.last_write_wins and not reducer.deletes
-        documents: list[bytes] = []
-        exists: list[bool] = []
-        deletes: list[bool] = []
-        for key in keys:
-            newer = take(key)
-            older = stored(key, None)
-            exists.append(older is not None)
-            if simple:
-                documents.append(newer if isinstance(newer, bytes) else newer[-1])
-                continue
+        entries = list(map(self._by_key.pop, keys))
+        stored = [self._loaded.pop(key, None) for key in keys] if self._loaded else []
+        marks = [0 if older is None else 1 for older in stored] or [0] * len(keys)
+        if reducer.last_write_wins:
+            documents = [each if isinstance(each, bytes) else each[-1] for each in entries]
+            if reducer.deletes:
+                self._mark_deletes(documents, marks)
+            return keys, documents, marks
+        documents = []
+        for place, newer in enumerate(entries):
+            older = stored[place] if stored else None
             reduced = reducer.reduced(older, [newer] if isinstance(newer, bytes) else newer)
             documents.append(reduced.document)
-            deletes.append(reduced.deleted)
-        return keys, documents, exists, deletes or [False] * len(keys)
+            if reduced.deleted:
+                marks[place] += DELETE
+        return keys, documents, marks
 
-    def _delta(self, keys: list[bytes]) -> tuple[list[bytes], list[bytes], list[bool], list[bool]]:
+    def _updates(self, keys: list[bytes]) -> tuple[list[bytes], list[bytes], list[int]]:
+        """Return what `_reduced` does for delta updates: a key may have several."""
         reducer = self._fields.reducer
         documents: list[bytes] = []
         repeated: list[bytes] = []
@@ -174,38 +179,37 @@ class Gathered:
             combined = [newer] if isinstance(newer, bytes) else reducer.combined(newer)
             documents += combined
             repeated += [key] * len(combined)
-        deletes = [reducer.is_tombstone(document) for document in documents]
-        return repeated, documents, [False] * len(documents), deletes
+        marks = [0] * len(documents)
+        if reducer.deletes:
+            self._mark_deletes(documents, marks)
+        return repeated, documents, marks
 
-    def _spelt(
-        self, keys: list[bytes], documents: list[bytes], exists: list[bool], deletes: list[bool]
-    ) -> tuple[int, bytes]:
+    def _mark_deletes(self, documents: list[bytes], marks: list[int]) -> None:
+        for place, is_tombstone in enumerate(map(self._fields.reducer.is_tombstone, documents)):
+            if is_tombstone:
+                marks[place] += DELETE
+
+    def _spelt(self, keys: list[bytes], documents: list[bytes], marks: list[int]) -> bytes:
         fields = self._fields
-        index, count, has_document = fields.index, fields.key_count, fields.has_document
+        count = fields.key_count
         rows = fields.row.rows(documents)
-        if fields.published:
-            rows = [self._told(row) for row in rows]
-        lines = [
-            store_line(
-                index,
-                _array(row[:count]),
-                _base64(key, row[:count]),
-                b"[" + b",".join(row[count:]) + b"]",
-                document if has_document else None,
-                exists=exist,
-                delete=delete,
-            )
-            for key, row, document, exist, delete in zip(
-                keys, rows, documents, exists, deletes, strict=True
-            )
-        ]
-        return len(lines), b"".join(lines)
+        values = [row[count:] for row in rows]
+        for place in fields.published:
+            self._tell_time(values, place - count)
+        stores = Stores(
+            keys=[b",".join(row[:count]) for row in rows],
+            packed=[_base64(key, row[:count]) for key, row in zip(keys, rows, strict=True)],
+            values=list(map(b",".join, values)),
+            documents=documents if fields.has_document else None,
+            marks=marks,
+        )
+        return store_block(fields.index, stores)
 
-    def _told(self, row: Row) -> Row:
-        values = list(row)
-        for place in self._fields.published:
-            values[place] = self._published.at(values[place])
-        return tuple(values)
+    def _tell_time(self, values: list[Row], place: int) -> None:
+        """Put the time for which a UUID stands in its place."""
+        at = self._published.at
+        for number, row in enumerate(values):
+            values[number] = (*row[:place], at(row[place]), *row[place + 1 :])
 
 
 def _array(row: Row) -> bytes:

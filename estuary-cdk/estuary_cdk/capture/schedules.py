@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 _UNITS: Final = {
     "ms": timedelta(milliseconds=1),
@@ -48,7 +48,13 @@ def _cron(value: str) -> str:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    AfterValidator(_positive),
+    # No `format`: a form that knows it would refuse `5m`.
+    WithJsonSchema({"type": "string"}),
+]
 """A setting that takes `PT5M` as well as `5m`."""
 
 Cron = Annotated[str, AfterValidator(_cron)]

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from estuary_cdk.capture.windows import Cut, Window
 from estuary_cdk.document import Document, Item
+from estuary_cdk.errors import ContractError
 
 ClientT = TypeVar("ClientT")
 PositionT = TypeVar("PositionT", int, str, datetime)
@@ -91,6 +92,15 @@ class Windowed(Generic[ClientT]):
     model: type[BaseModel] = Document
     schema: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        _aware(self.name, "since", self.since)
+        if self.tick <= timedelta() or self.lag < timedelta() or self.step < self.tick:
+            raise ContractError(
+                f"can't cut stream {self.name!r} into windows: tick {self.tick}, lag {self.lag}, "
+                f"step {self.step}",
+                hint="a tick is longer than nothing, a step at least a tick, a lag not negative",
+            )
+
     @property
     def cut(self) -> Cut:
         """How time is cut into windows."""
@@ -116,6 +126,10 @@ class Log(Generic[ClientT, PositionT]):
     model: type[BaseModel] = Document
     schema: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.start, datetime):
+            _aware(self.name, "start", self.start)
+
 
 @dataclass(frozen=True, slots=True)
 class Paged(Generic[ClientT]):
@@ -132,6 +146,13 @@ class Paged(Generic[ClientT]):
     interval: timedelta = timedelta(days=1)
     model: type[BaseModel] = Document
     schema: Mapping[str, Any] | None = None
+
+
+def _aware(stream: str, what: str, moment: datetime) -> None:
+    if moment.tzinfo is None:
+        raise ContractError(
+            f"can't use stream {stream!r}: {what} {moment} has no time zone", hint="tzinfo=UTC"
+        )
 
 
 Stream = Snapshot[ClientT] | Windowed[ClientT] | Log[ClientT, Any] | Paged[ClientT]

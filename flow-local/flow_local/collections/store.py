@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from flow_local.collections.files import DiskFiles, Files
 from flow_local.collections.journal import SEGMENT_BYTES_MAX, Journal, JournalReader
+from flow_local.schema.inference import Inference
 
 DIRECTORY: Final = "collections"
 
@@ -40,8 +42,18 @@ class Changes:
             await self._changed.wait()
 
 
+@dataclass(slots=True)
+class Inferred:
+    """What is inferred of a collection, and whether that isn't all recorded yet."""
+
+    inference: Inference
+    unrecorded: bool = False
+
+
 class Collections:
-    """The journals under one data directory, whose committed ends `ends` gives.
+    """The journals under one data directory, and what is inferred of their documents.
+
+    `ends` gives their committed ends, `inferred` the schemas inferred so far.
 
     Readers have files of their own, so that they work beside a writer's thread.
     """
@@ -50,6 +62,7 @@ class Collections:
         self,
         root: Path,
         ends: Mapping[str, int],
+        inferred: Mapping[str, bytes] | None = None,
         files: Files | None = None,
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
     ) -> None:
@@ -59,6 +72,8 @@ class Collections:
         self._files = files or DiskFiles()
         self._segment_bytes_max = segment_bytes_max
         self._journals: dict[str, Journal] = {}
+        self._inferred = dict(inferred or {})
+        self._inferences: dict[str, Inferred] = {}
 
     def journal(self, name: str) -> Journal:
         """Return the one writer of a collection."""
@@ -72,6 +87,12 @@ class Collections:
                 self._segment_bytes_max,
             )
         return journal
+
+    def inferred(self, name: str) -> Inferred:
+        """Return what is inferred of a collection; one for all who write it."""
+        if name not in self._inferences:
+            self._inferences[name] = Inferred(Inference(self._inferred.get(name)))
+        return self._inferences[name]
 
     def end(self, name: str) -> int:
         """Return the committed end of a collection; 0 for one that was never written."""

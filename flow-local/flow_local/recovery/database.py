@@ -36,8 +36,9 @@ CREATE TABLE max_keys (
     PRIMARY KEY (task, state_key)
 ) STRICT;
 CREATE TABLE collections (
-    name  TEXT PRIMARY KEY,
-    "end" INTEGER NOT NULL
+    name TEXT PRIMARY KEY,
+    "end" INTEGER NOT NULL,
+    inferred BLOB        -- schema, JSON
 ) STRICT;
 """
 
@@ -68,6 +69,8 @@ class Commit:
     clock: int | None = None
     max_keys: Mapping[str, bytes] = field(default_factory=dict)
     ends: Mapping[str, int] = field(default_factory=dict)
+    inferred: Mapping[str, bytes] = field(default_factory=dict)
+    """Schemas by collection; each must have an end, now or before."""
 
 
 class Database:
@@ -115,6 +118,12 @@ class Database:
         with self._translated("read"):
             return dict(self._connection.execute('SELECT name, "end" FROM collections').fetchall())
 
+    def inferred(self) -> dict[str, bytes]:
+        """Return the schema inferred so far of every collection of which one was."""
+        query = "SELECT name, inferred FROM collections WHERE inferred IS NOT NULL"
+        with self._translated("read"):
+            return dict(self._connection.execute(query).fetchall())
+
     def commit(self, commit: Commit) -> None:
         """Record all of `commit`, durably, or nothing."""
         failpoint("recovery.before_commit")
@@ -135,7 +144,13 @@ class Database:
                 [(commit.task, key, packed) for key, packed in commit.max_keys.items()],
             )
             run.executemany(
-                "INSERT OR REPLACE INTO collections VALUES (?, ?)", list(commit.ends.items())
+                'INSERT INTO collections (name, "end") VALUES (?, ?) '
+                'ON CONFLICT (name) DO UPDATE SET "end" = excluded."end"',
+                list(commit.ends.items()),
+            )
+            run.executemany(
+                "UPDATE collections SET inferred = ? WHERE name = ?",
+                [(schema, name) for name, schema in commit.inferred.items()],
             )
         failpoint("recovery.after_commit")
 

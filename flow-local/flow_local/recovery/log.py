@@ -23,6 +23,10 @@ class Recovery:
         """See `Database.ends`."""
         return await self._thread.run(self._database.ends)
 
+    async def inferred(self) -> dict[str, bytes]:
+        """See `Database.inferred`."""
+        return await self._thread.run(self._database.inferred)
+
     async def commit(self, commit: Commit) -> None:
         """See `Database.commit`."""
         await self._thread.run(lambda: self._database.commit(commit))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from estuary_cdk.errors import RemoteProtocolError, TransientError
+from estuary_cdk.errors import TransientError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
 from estuary_cdk.protocol.capture import (
@@ -29,6 +29,7 @@ from flow_local.collections import Combiner, Stamper, producer_id
 from flow_local.connectors import CAPTURE, Conversation, conversation
 from flow_local.recovery import TaskRecord
 from flow_local.recovery.patches import EMPTY
+from flow_local.schema.bundles import uses_inferred_schema
 from flow_local.schema.reductions import Reducer
 from flow_local.schema.validation import Validator
 from flow_local.tasks.applying import applied
@@ -85,12 +86,16 @@ def _target(run: Run, binding: CaptureBinding, progress: BindingProgress) -> Tar
     collection = binding.collection
     assert collection is not None
     schema = bytes(collection.write_schema)
+    readable = bytes(collection.read_schema)
+    wants_schema = bool(readable) and uses_inferred_schema(readable)
     return Target(
         collection.name,
         run.world.collections.journal(collection.name),
         Validator(schema),
         Combiner(collection.key, Reducer(schema)),
         progress,
+        schema,
+        run.world.collections.inferred(collection.name) if wants_schema else None,
     )
 
 
@@ -163,7 +168,8 @@ class _Session:
                 for message in messages:
                     self._checkpoint(message)
             elif kind is SourcedSchema:
-                self._bindings_exist(messages)
+                for message in messages:
+                    self._staging.add_schema(message.binding, bytes(message.document_schema))
             elif kind is Opened:
                 self._opened = True
                 self._acknowledges = messages[0].explicit_acknowledgements
@@ -194,15 +200,6 @@ class _Session:
         if not self._staging.checkpoints:
             self._eligible_since = self._clock.monotonic()
         self._staging.checkpoint(message.state)
-
-    def _bindings_exist(self, messages: list[SourcedSchema]) -> None:
-        count = len(self._run.progress.bindings)
-        for message in messages:
-            if message.binding >= count:
-                raise RemoteProtocolError(
-                    f"can't capture {self._run.task.name!r}: the connector sent a schema of "
-                    f"binding {message.binding}, but there are {count}"
-                )
 
     async def _commit(self) -> None:
         checkpoints = await uninterrupted(self._staging.commit())

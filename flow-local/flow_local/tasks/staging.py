@@ -17,9 +17,11 @@ from typing import Final
 
 from estuary_cdk.errors import DataError, RemoteProtocolError
 from estuary_cdk.failpoints import failpoint
+from estuary_cdk.logs import get_logger
 from estuary_cdk.protocol.flow import ConnectorState
 from estuary_cdk.transport import Thread
 from flow_local.collections import Collections, Combiner, Journal, Stamper
+from flow_local.collections.store import Inferred
 from flow_local.recovery import Commit, Recovery
 from flow_local.recovery.patches import updated
 from flow_local.schema.validation import Validator
@@ -27,6 +29,8 @@ from flow_local.tasks.progress import BindingProgress
 
 STAGED_BYTES_MAX: Final = 32 << 20
 BLOCK_DOCUMENTS: Final = 4096
+
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -38,10 +42,18 @@ class Target:
     validator: Validator
     combiner: Combiner
     progress: BindingProgress
+    write_schema: bytes
+    inferred: Inferred | None = None
+    """Of the collection, if its readers want to know."""
     group: list[bytes] = field(default_factory=list)
     eligible: list[bytes] = field(default_factory=list)
     written_documents: int = 0
     written_bytes: int = 0
+
+    @property
+    def touched(self) -> bool:
+        """Whether a commit has something to say about the collection."""
+        return bool(self.eligible) or (self.inferred is not None and self.inferred.unrecorded)
 
 
 @dataclass(slots=True)
@@ -98,12 +110,7 @@ class Staging:
         Raises DataError for one that violates its collection's schema, RemoteProtocolError for a
         binding that doesn't exist.
         """
-        if binding >= len(self._targets):
-            raise RemoteProtocolError(
-                f"can't capture {self._identity.task!r}: the connector sent a document of binding "
-                f"{binding}, but there are {len(self._targets)}"
-            )
-        target = self._targets[binding]
+        target = self._target(binding)
         failure = target.validator.first_failure(documents)
         if failure is not None:
             raise DataError(
@@ -117,6 +124,25 @@ class Staging:
             )
         target.group += documents
         self._group_bytes += sum(map(len, documents))
+
+    def _target(self, binding: int) -> Target:
+        if binding >= len(self._targets):
+            raise RemoteProtocolError(
+                f"can't capture {self._identity.task!r}: the connector spoke of binding {binding}, "
+                f"but there are {len(self._targets)}"
+            )
+        return self._targets[binding]
+
+    def add_schema(self, binding: int, schema: bytes) -> None:
+        """Widen what is inferred by a schema of the source's own; recorded with the next commit.
+
+        Raises ContractError for a schema that leaves something open, RemoteProtocolError for a
+        binding that doesn't exist.
+        """
+        target = self._target(binding)
+        inferred = target.inferred
+        if inferred and inferred.inference.widen_by_source(schema, target.write_schema):
+            inferred.unrecorded = True
 
     def checkpoint(self, update: ConnectorState | None) -> None:
         """Make the group eligible, with the state's update."""
@@ -152,12 +178,13 @@ class Staging:
         for update in self._updates:
             state = updated(state, update)
         self._updates.clear()
-        await self._hold([target for target in self._targets if target.eligible])
+        await self._hold([target for target in self._targets if target.touched])
         for target in self._targets:
             documents, target.eligible = target.eligible, []
             await self._write(target, documents)
         held = list(self._held)
         ends = await self._thread.run(lambda: {each.name: each.sync() for each in held})
+        inferred = self._schemas()
         failpoint("capture.before_commit")
         identity = self._identity
         await self._recovery.commit(
@@ -167,10 +194,14 @@ class Staging:
                 producer=identity.producer,
                 clock=identity.stamper.clock,
                 ends=ends,
+                inferred=inferred,
             )
         )
         failpoint("capture.after_commit")
         identity.state = state
+        for target in self._targets:
+            if target.collection in inferred and target.inferred:
+                target.inferred.unrecorded = False
         self.eligible_bytes = 0
         self._collections.commit(ends)
         self._release()
@@ -206,9 +237,21 @@ class Staging:
         for start in range(0, len(combined), BLOCK_DOCUMENTS):
             part = combined[start : start + BLOCK_DOCUMENTS]
             block = self._identity.stamper.stamped(part, self._now())
+            inferred = target.inferred
+            if inferred and inferred.inference.widen(block.split(b"\n")[:-1]):
+                inferred.unrecorded = True
             target.written_documents += len(part)
             target.written_bytes += len(block)
             await self._thread.run(lambda block=block: target.journal.append(block))  # type: ignore[misc]
+
+    def _schemas(self) -> dict[str, bytes]:
+        """Return what is inferred now of collections whose schema has changed."""
+        schemas: dict[str, bytes] = {}
+        for target in self._targets:
+            if target.inferred and target.inferred.unrecorded:
+                schemas[target.collection] = target.inferred.inference.schema() or b"{}"
+                log.info("inferred schema updated", collection_name=target.collection)
+        return schemas
 
     def _count(self) -> None:
         for target in self._targets:

@@ -22,13 +22,16 @@ def test_what_was_committed_is_there_after_a_restart(tmp_path):
                 clock=1 << 60,
                 max_keys={"k": b"\xff"},
                 ends={"acme/c": 20, "acme/d": 1 << 50},
+                inferred={"acme/c": b'{"x":1}'},
             )
         )
+        database.commit(Commit("acme/a", ends={"acme/c": 20}))
     with opened(tmp_path) as database:
         assert database.task("acme/a") == TaskRecord(
             b"{}", "v1", b'{"x":1.0}', b"{}", b"123456", 1 << 60, {"k": b"\xff"}
         )
         assert database.ends() == {"acme/c": 20, "acme/d": 1 << 50}
+        assert database.inferred() == {"acme/c": b'{"x":1}'}
         assert database.tasks() == ["acme/a"]
 
 

@@ -103,6 +103,8 @@ def staging_of(world, name="acme/events", schema=SCHEMA, staged_bytes_max=1 << 2
         Validator(schema),
         Combiner(["/id"], Reducer(schema)),
         BindingProgress(name),
+        schema,
+        world.collections.inferred(name),
     )
     identity = Identity(f"task of {name}", b"{}", b"\1" * 6, Stamper(b"\1" * 6))
     return Staging(

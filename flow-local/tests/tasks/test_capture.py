@@ -92,7 +92,7 @@ async def test_checkpoints_are_acknowledged_if_that_was_asked_for(stage, tmp_pat
 
 async def test_a_document_of_no_binding_is_the_connectors_mistake(stage):
     steps = [emit({"id": 1}, binding=1), {"patch": {}}]
-    with pytest.raises(RemoteProtocolError, match="a document of binding 1, but there are 1"):
+    with pytest.raises(RemoteProtocolError, match="spoke of binding 1, but there are 1"):
         await stage.run(stage.capture_task({"steps": steps}))
     assert await stage.values() == []
 

@@ -1,5 +1,7 @@
+import pytest
 from msgspec import Raw
 
+from estuary_cdk.errors import ContractError
 from estuary_cdk.protocol.flow import ConnectorState
 
 STATE = ConnectorState(updated=Raw(b'{"a":1}'), merge_patch=True)
@@ -49,3 +51,44 @@ async def test_what_is_eligible_is_committed_without_the_group_after_it(stage):
         await staging.commit()
         staging.give_up()
     assert [each["id"] for each in await stage.documents("acme/a")] == [0, 1]
+
+
+async def test_what_is_inferred_is_committed_with_the_documents_it_is_inferred_from(stage):
+    async with stage.world() as world:
+        staging = stage.staging_of(world, "acme/a", b"{}", 100)
+        staging.add(0, documents(0, 2))
+        staging.add_schema(0, b'{"type":"object","additionalProperties":false,"properties":{}}')
+        assert await world.recovery.inferred() == {}
+        staging.checkpoint(STATE)
+        await staging.commit()
+        staging.give_up()
+        inferred = await world.recovery.inferred()
+        assert b'"id":{"type":"integer"' in inferred["acme/a"]
+        assert b'"uuid"' in inferred["acme/a"]
+    await stage.publish({"id": 1, "name": "x"}, name="acme/a", schema=b"{}")
+    async with stage.world() as world:
+        widened = (await world.recovery.inferred())["acme/a"]
+        assert b'"name":{"type":"string"' in widened
+        assert b'"id":{"type":"integer"' in widened
+
+
+async def test_an_open_sourced_schema_is_the_connectors_mistake(stage):
+    async with stage.world() as world:
+        staging = stage.staging_of(world, "acme/a", b"{}", 100)
+        with pytest.raises(ContractError, match="it is open at"):
+            staging.add_schema(0, b'{"type":"object"}')
+        staging.give_up()
+
+
+async def test_what_was_inferred_by_an_attempt_that_failed_is_recorded_later(stage):
+    async with stage.world() as world:
+        first = stage.staging_of(world, "acme/a", b"{}", 100)
+        first.add(0, documents(0, 50))
+        await first.spill()
+        first.give_up()
+        second = stage.staging_of(world, "acme/a", b"{}", 100)
+        second.add(0, documents(0, 1))
+        second.checkpoint(STATE)
+        await second.commit()
+        second.give_up()
+        assert "acme/a" in await world.recovery.inferred()

@@ -17,6 +17,7 @@ from estuary_cdk.kits.sql import migrate, statements
 from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize import (
     AddColumns,
+    AllowRepeats,
     Change,
     Column,
     CreateTable,
@@ -157,6 +158,8 @@ def _applied(db: sqlite3.Connection, change: Change) -> list[str]:
             expression = migrate.cast(SQLITE, change.before, change.after)
             changed = {change.before.name: change.after}
             return _rebuilt(db, change.existing, changed, {change.before.name: expression})
+        case AllowRepeats():
+            return _rebuilt(db, change.existing, {}, {}, keyed=False)
         case _:
             assert_never(change)
 
@@ -178,7 +181,12 @@ def _old_renaming(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _rebuilt(
-    db: sqlite3.Connection, planned: Table, changed: Mapping[str, Column], casts: Mapping[str, str]
+    db: sqlite3.Connection,
+    planned: Table,
+    changed: Mapping[str, Column],
+    casts: Mapping[str, str],
+    *,
+    keyed: bool = True,
 ) -> list[str]:
     name = planned.path[-1]
     columns = [
@@ -187,7 +195,7 @@ def _rebuilt(
         else changed[described.column.name]
         for described in _described(db, name)
     ]
-    keys = [row[0] for row in db.execute(_KEYS, (name,))]
+    keys = [row[0] for row in db.execute(_KEYS, (name,))] if keyed else []
     made = _made_by_people(db, planned)
     done = _run(db, migrate.rebuild(SQLITE, planned, columns, keys, casts))
     return done + _made_again(db, made)

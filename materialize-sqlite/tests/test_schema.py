@@ -9,6 +9,7 @@ from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.sql import migrate
 from estuary_cdk.materialize import (
     AddColumns,
+    AllowRepeats,
     Column,
     MigrateColumn,
     RecreateTable,
@@ -190,6 +191,15 @@ def test_a_rebuild_keeps_rows_and_all_that_people_made(file):
     made = file.query("SELECT name FROM sqlite_master WHERE type <> 'table' AND sql <> ''")
     assert sorted(made) == [("by_v",), ("logged",), ("names",)]
     assert file.query("SELECT name FROM pragma_table_info('t') WHERE pk") == [("id",)]
+
+
+def test_a_table_that_goes_over_to_delta_updates_lets_keys_repeat(file):
+    binding = file.binding()
+    file.create(binding)
+    file.query("INSERT INTO t VALUES (1, 'x', '{}')")
+    file.apply(AllowRepeats(file.binding(delta=True), file.table("t")))
+    file.query("INSERT INTO t VALUES (1, 'y', '{}')")
+    assert file.query("SELECT id, v FROM t ORDER BY v") == [(1, "x"), (1, "y")]
 
 
 def test_a_crash_in_the_middle_of_a_rebuild_changes_nothing(file, armed):

@@ -1,0 +1,41 @@
+"""Every promise a materialization makes, kept by this one."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from estuary_cdk.testing.materialize_contract import PROMISES, Promise, Subject
+from materialize_sqlite import materialization
+
+
+def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute(sql)
+        return [name for name, *_ in found.description], found.fetchall()
+
+
+def subject(path: Path, *, hard_deletes: bool) -> Subject:
+    def rows(table: str) -> Sequence[dict[str, Any]]:
+        quoted = '"' + table.replace('"', '""') + '"'
+        names, found = query(path, f"SELECT * FROM {quoted}")
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    return Subject(
+        materialization=materialization,
+        config=msgspec.json.encode({"path": str(path), "hardDelete": hard_deletes}),
+        resource=lambda table, delta: msgspec.json.encode({"table": table, "delta_updates": delta}),
+        documents=lambda table: [row["flow_document"].encode() for row in rows(table)],
+        rows=rows,
+        hard_deletes=hard_deletes,
+    )
+
+
+@pytest.mark.parametrize("hard_deletes", [False, True], ids=["soft", "hard"])
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+async def test_it_keeps_its_promise(promise: Promise, hard_deletes: bool, tmp_path: Path):
+    await promise(subject(tmp_path / "data.db", hard_deletes=hard_deletes))

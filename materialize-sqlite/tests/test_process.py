@@ -19,6 +19,7 @@ from estuary_cdk.protocol.codec import encode_json
 from estuary_cdk.protocol.materialize import MaterializationSpec
 from estuary_cdk.testing.materialize_runtime import (
     BindingModel,
+    Crash,
     Killed,
     MaterializeRuntime,
     Recovery,
@@ -120,11 +121,11 @@ async def applied(path: Path, recovery: Recovery) -> MaterializationSpec:
 
 
 async def run(
-    process: Process, recovery: Recovery, spec: MaterializationSpec, kill_at: int | None = None
+    process: Process, recovery: Recovery, spec: MaterializationSpec, crash: Crash | None = None
 ) -> None:
     """Run the transactions that the destination hasn't committed yet."""
     runtime = MaterializeRuntime(process.serve, recovery)
-    async with runtime.session(spec, kill_at=kill_at) as session:
+    async with runtime.session(spec, crash=crash) as session:
         done = int(msgspec.json.decode(recovery.checkpoint).get("n", 0))
         for transaction in range(done + 1, TRANSACTIONS + 1):
             keys = range(transaction, transaction + KEYS)
@@ -179,7 +180,7 @@ async def test_killed_by_its_runtime_it_stores_everything_exactly_once(boundary,
     path, recovery = tmp_path / "data.db", Recovery()
     spec = await applied(path, recovery)
     with pytest.raises(Killed):
-        await run(Process(), recovery, spec, kill_at=boundary)
+        await run(Process(), recovery, spec, crash=Crash(boundary))
     await run(Process(), recovery, spec)
     require_exactly_once(path)
 

@@ -262,13 +262,13 @@ def test_any_transactions_leave_what_a_dict_would(file, transactions, hard_delet
 
 
 SHARD = """
+import runpy
 import sys
 from estuary_cdk.materialize import Shard, Stores
 from materialize_sqlite.config import Config
 from materialize_sqlite.transactor import open_transactor
-import conftest
 path, first = sys.argv[1], int(sys.argv[2])
-file = conftest.File(path)
+file = runpy.run_path(sys.argv[3])["File"](path)
 binding = file.binding()
 with file.opened(binding, shard=Shard("acme/task", first, first)) as transactor:
     for n in range(20):
@@ -282,10 +282,12 @@ with file.opened(binding, shard=Shard("acme/task", first, first)) as transactor:
 def test_shards_that_share_a_file_wait_for_each_other_and_never_deadlock(file):
     binding = file.binding()
     file.create(binding)
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    tools = str(Path(__file__).with_name("conftest.py"))
     shards = [
-        subprocess.Popen([sys.executable, "-c", SHARD, str(file.path), str(n)], env=environment)
+        subprocess.Popen(
+            [sys.executable, "-c", SHARD, str(file.path), str(n), tools], env=environment
+        )
         for n in (0, 1)
     ]
     assert [shard.wait(60) for shard in shards] == [0, 0]

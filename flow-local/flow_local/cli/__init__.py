@@ -1,1 +1,1 @@
-"""cli."""
+"""The command line: what users type, what they see, and how it ends."""

@@ -1,0 +1,270 @@
+"""The commands of flow-local, their options and help; what they do is in the modules beside.
+
+Those are imported when a command runs, so that help and mistakes in options come at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+SourceOption = Annotated[
+    Path, typer.Option("--source", "-s", metavar="FILE", help="The catalog, in YAML or JSON.")
+]
+NamesOption = Annotated[
+    list[str] | None,
+    typer.Option("--name", "-n", metavar="TASK", help="Only this task; may be repeated."),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Where collections and progress are kept; by default .flow-local/ beside the catalog.",
+    ),
+]
+LogLevelOption = Annotated[
+    str | None, typer.Option("--log-level", metavar="LEVEL", help="error, warn, info, debug or trace.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One line of JSON each, for programs.")]
+FLOW_YAML: Final = Path("flow.yaml")
+
+app = typer.Typer(
+    name="flow-local",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Move data between systems: run Estuary Flow catalogs on this machine, exactly once.",
+    epilog="New here? Run `flow-local demo`, then `flow-local init` in a directory of your own.",
+)
+
+
+def _epilog(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@app.command(
+    epilog=_epilog("flow-local demo", "flow-local demo --directory /tmp/flow-demo"),
+)
+def demo(
+    directory: Annotated[
+        Path, typer.Option("--directory", "-d", metavar="DIR", help="Where all of it is put.")
+    ] = Path("flow-demo"),
+) -> None:
+    """See it work: real files, served from this machine, land in SQLite tables."""
+    from flow_local.cli.demo.command import demonstrate
+
+    demonstrate(directory)
+
+
+@app.command(epilog=_epilog("flow-local init", "flow-local init my-project"))
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
+) -> None:
+    """Begin a catalog: write a flow.yaml that works, to start from."""
+    from flow_local.cli.projects import begin
+
+    begin(directory)
+
+
+@app.command(
+    epilog=_epilog(
+        "flow-local run",
+        "flow-local run --until-idle",
+        "flow-local run --source other/flow.yaml --name acme/source-http",
+    ),
+)
+def run(  # noqa: PLR0913 - options are named by who types them
+    *,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End when there is nothing left to do.")
+    ] = False,
+    source: SourceOption = FLOW_YAML,
+    name: NamesOption = None,
+    data_dir: DataOption = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="Stop after so long, with status 3."),
+    ] = None,
+    log_level: LogLevelOption = None,
+) -> None:
+    """Run the catalog's tasks: capture, materialize, and keep at it until Ctrl-C.
+
+    On a terminal, shows how far all are; elsewhere, logs lines of JSON on stderr.
+    """
+    from flow_local.cli.projects import Project
+    from flow_local.cli.running import RunOptions, run_catalog
+
+    project = Project(source, data_dir, tuple(name or ()))
+    run_catalog(project, RunOptions(until_idle, timeout, log_level))
+
+
+@app.command(
+    epilog=_epilog("flow-local validate", "flow-local validate --name acme/materialize-sqlite"),
+)
+def validate(
+    source: SourceOption = FLOW_YAML,
+    name: NamesOption = None,
+    data_dir: DataOption = None,
+    log_level: LogLevelOption = None,
+) -> None:
+    """Check the catalog with its connectors; show each field, whether it is taken, and why."""
+    from flow_local.cli.projects import Project
+    from flow_local.cli.validating import validate_catalog
+
+    validate_catalog(Project(source, data_dir, tuple(name or ())), log_level)
+
+
+@app.command(
+    epilog=_epilog("flow-local discover", "flow-local discover --write --name acme/source-http"),
+)
+def discover(
+    *,
+    write: Annotated[
+        bool, typer.Option("--write", help="Add what is new to the catalog's file.")
+    ] = False,
+    source: SourceOption = FLOW_YAML,
+    name: NamesOption = None,
+    as_json: JsonOption = False,
+    log_level: LogLevelOption = None,
+) -> None:
+    """Ask captures what their endpoints have, and optionally write it into the catalog."""
+    from flow_local.cli.discovering import discover_catalog
+    from flow_local.cli.projects import Project
+
+    project = Project(source, None, tuple(name or ()))
+    discover_catalog(project, write=write, as_json=as_json, log_level=log_level)
+
+
+@app.command(epilog=_epilog("flow-local spec --name acme/source-http"))
+def spec(
+    source: SourceOption = FLOW_YAML,
+    name: NamesOption = None,
+    log_level: LogLevelOption = None,
+) -> None:
+    """Print what a connector is and how it is configured: one line of JSON per task."""
+    from flow_local.cli.projects import Project
+    from flow_local.cli.specs import print_specs
+
+    print_specs(Project(source, None, tuple(name or ())), log_level)
+
+
+@app.command(
+    epilog=_epilog(
+        "flow-local preview --name acme/source-http",
+        "flow-local preview --sessions 1 --timeout 10 --output-state",
+    ),
+)
+def preview(  # noqa: PLR0913 - options are named by who types them
+    *,
+    source: SourceOption = FLOW_YAML,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="TASK", help="The capture to preview.")
+    ] = None,
+    sessions: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N,...",
+            help="Transactions of each session; each restarts the connector. -1 is no limit.",
+        ),
+    ] = "-1",
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="End when there was no output for so long."),
+    ] = None,
+    initial_state: Annotated[
+        str, typer.Option(metavar="JSON", help="The state that the first session starts from.")
+    ] = "{}",
+    output_state: Annotated[
+        bool, typer.Option("--output-state", help="Print the connector's states, too.")
+    ] = False,
+    output_apply: Annotated[
+        bool, typer.Option("--output-apply", help="Print what Apply did, too.")
+    ] = False,
+    log_level: LogLevelOption = None,
+) -> None:
+    """Run one capture and print its documents; nothing is stored.
+
+    A line is ["collection",{...document...}].
+    """
+    from flow_local.cli.previewing import PreviewOptions, preview_capture
+    from flow_local.cli.projects import Project
+
+    project = Project(source, None, (name,) if name else ())
+    options = PreviewOptions(
+        sessions, timeout, initial_state, output_state, output_apply, log_level
+    )
+    preview_capture(project, options)
+
+
+@app.command(
+    epilog=_epilog("flow-local read acme/orders", "flow-local read acme/orders --limit 10"),
+)
+def read(
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION", show_default=False)],
+    *,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Stop after so many documents.")
+    ] = None,
+    source: SourceOption = FLOW_YAML,
+    data_dir: DataOption = None,
+) -> None:
+    """Print the documents of a collection that are committed, one line of JSON each."""
+    from flow_local.cli.projects import Project
+    from flow_local.cli.reading import read_collection
+
+    read_collection(Project(source, data_dir), collection, limit)
+
+
+@app.command(epilog=_epilog("flow-local status", "flow-local status --json"))
+def status(
+    source: SourceOption = FLOW_YAML,
+    data_dir: DataOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what was committed: the tasks, their collections, and how much waits."""
+    from flow_local.cli.projects import Project
+    from flow_local.cli.statuses import show_status
+
+    show_status(Project(source, data_dir), as_json=as_json)
+
+
+@app.command(
+    epilog=_epilog("flow-local reset acme/source-http", "flow-local reset --yes"),
+)
+def reset(
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]", show_default=False)] = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    source: SourceOption = FLOW_YAML,
+    data_dir: DataOption = None,
+) -> None:
+    """Forget the progress of a task, so that it begins anew; without one, remove everything.
+
+    Says first what it would remove. Destinations are left alone.
+    """
+    from flow_local.cli.projects import Project
+    from flow_local.cli.resetting import reset_project
+
+    reset_project(Project(source, data_dir), task, yes=yes)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 misused, 3 unhealthy or timed out."""
+    try:
+        app()
+    except Exception as error:
+        from flow_local.cli.endings import reported
+
+        code = reported(error)
+        if code is None:
+            raise
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

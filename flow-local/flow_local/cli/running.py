@@ -1,0 +1,160 @@
+"""`run`: the catalog's tasks from their build to their end.
+
+All tasks are built before any runs, and nothing is written before all are built: a mistake in the
+catalog leaves everything as it was.
+"""
+
+import asyncio
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import typer
+from rich.console import Console
+
+from estuary_cdk.clock import SystemClock
+from estuary_cdk.errors import CdkError
+from estuary_cdk.logs import get_logger
+from flow_local.build.lineage import Last
+from flow_local.build.tasks import Built, Surroundings, built
+from flow_local.catalog import Catalog
+from flow_local.cli.endings import FAILED, UNHEALTHY, CommandFailed, code_of, refused
+from flow_local.cli.projects import Project
+from flow_local.cli.relays import log_to_stderr, relay
+from flow_local.cli.views import View, log_view, terminal_view
+from flow_local.supervisor import (
+    Board,
+    Failure,
+    Plan,
+    data_directory,
+    supervise,
+    until_stopped,
+)
+from flow_local.tasks import Ending, World
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run: until nothing is left to do, for how long at most, how much to log."""
+
+    until_idle: bool = False
+    timeout_s: float | None = None
+    log_level: str | None = None
+
+
+def run_catalog(project: Project, options: RunOptions) -> Board:
+    """Run tasks until they end or somebody stops them; return how far they came.
+
+    Raises Diagnostics and CommandFailed.
+    """
+    terminal = Console(stderr=True) if sys.stderr.isatty() else None
+    # The table on a terminal tells what information would.
+    shown = options.log_level or ("warn" if terminal else "info")
+    log_to_stderr(shown, terminal)
+    loaded = project.catalog()
+    project.chosen(loaded)
+    board = Board()
+    view = terminal_view(terminal) if terminal else log_view
+    runner = _Runner(project, loaded, options, board, view)
+    failures = asyncio.run(until_stopped(runner.run()))
+    if failures is None:
+        _tell_stopped(terminal)
+        if options.until_idle:
+            raise CommandFailed(FAILED, ["stopped before all was done; run it again to go on"])
+        return board
+    if failures:
+        raise _failed(failures)
+    return board
+
+
+def _tell_stopped(terminal: Console | None) -> None:
+    if terminal is None:
+        log.info("stopped")
+    else:
+        typer.echo("Stopped. What was committed stays; run it again to go on.", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    project: Project
+    loaded: Catalog
+    options: RunOptions
+    board: Board
+    view: View
+
+    async def run(self) -> list[Failure]:
+        async with AsyncExitStack() as stack:
+            world = None
+            if self.project.has_run:
+                world = await stack.enter_async_context(self._directory())
+            result = await self._built(world)
+            if result.failures:
+                raise refused(result.failures.values())
+            _tell_left_out(result)
+            if world is None:
+                world = await stack.enter_async_context(self._directory())
+            return await self._supervised(result, world)
+
+    def _directory(self):  # type: ignore[no-untyped-def]
+        level = self.options.log_level or "info"
+        return data_directory(self.project.data_directory, relay, SystemClock(), level)
+
+    async def _built(self, world: World | None) -> Built:
+        lasts: dict[str, Last] = {}
+        if world is not None:
+            for name in (*self.loaded.captures, *self.loaded.materializations):
+                record = await world.recovery.task(name)
+                lasts[name] = Last(record.spec, record.version)
+        surroundings = Surroundings(
+            last=lambda name: lasts.get(name, Last()),
+            on_event=relay,
+            log_level=self.options.log_level or "info",
+        )
+        return await built(self.loaded, surroundings, self.project.names)
+
+    async def _supervised(self, result: Built, world: World) -> list[Failure]:
+        plan = Plan(Ending(until_idle=self.options.until_idle))
+        tasks = list(result.tasks.values())
+        async with self.view(self.board, world.clock):
+            try:
+                async with asyncio.timeout(self.options.timeout_s):
+                    return await supervise(tasks, world, plan, self.board)
+            except TimeoutError:
+                pass
+        raise CommandFailed(UNHEALTHY, self._unfinished())
+
+    def _unfinished(self) -> list[str]:
+        """Say of each task that isn't done where it is."""
+        seconds = self.options.timeout_s
+        return [
+            f"can't finish {task.name!r} within {seconds:g} s: it is {task.phase}"
+            + (f": {task.error}" if task.error else "")
+            for task in self.board.tasks
+            if task.phase != "done"
+        ] or [f"can't finish within {seconds:g} s"]
+
+
+def _tell_left_out(result: Built) -> None:
+    for name, waiting in result.waiting.items():
+        log.warning("task waits until its collections have documents", task=name, waits=waiting)
+    for name, why in result.resting.items():
+        log.warning("task rests, as the catalog wants it", task=name, reason=why)
+    for name, materialized in result.materializations.items():
+        for why in materialized.disabled:
+            log.warning("binding left out, as the catalog wants it", task=name, reason=why)
+
+
+def _failed(failures: Sequence[Failure]) -> CommandFailed:
+    """Return the end of a run whose tasks failed: a sentence each, after a bug's traceback."""
+    sentences = []
+    for failure in failures:
+        error = failure.error
+        if not isinstance(error, CdkError):
+            traceback.print_exception(error)
+        named = repr(failure.task) in str(error)
+        sentences.append(str(error) if named else f"task {failure.task!r} failed: {error!s}")
+    return CommandFailed(max(code_of(failure.error) for failure in failures), sentences)

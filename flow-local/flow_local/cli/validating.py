@@ -1,0 +1,113 @@
+"""`validate`: the catalog as its connectors see it, field by field."""
+
+import asyncio
+
+from rich.console import Console
+from rich.table import Table
+
+from estuary_cdk.protocol.materialize import FieldSelection
+from flow_local.build.lineage import Last
+from flow_local.build.materializations import Binding, BuiltMaterialization
+from flow_local.build.selection import Outcome, Verdict
+from flow_local.build.tasks import Built, Surroundings, built
+from flow_local.catalog import Catalog
+from flow_local.cli.asking import LOG_LEVEL
+from flow_local.cli.endings import CommandFailed, refused
+from flow_local.cli.projects import Project
+from flow_local.cli.relays import log_to_stderr, relay
+from flow_local.tasks import CaptureTask
+
+WIDTH_UNSEEN = 160
+
+
+def validate_catalog(project: Project, log_level: str | None) -> None:
+    """Validate each task with its connector and print what becomes of its bindings and fields.
+
+    Raises CommandFailed with a sentence for each task that doesn't fit.
+    """
+    level = log_level or LOG_LEVEL
+    log_to_stderr(level)
+    loaded = project.catalog()
+    project.chosen(loaded)
+    result = asyncio.run(_built(project, loaded, level))
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_UNSEEN
+    _show(result, console)
+    if result.failures:
+        raise refused(result.failures.values())
+
+
+async def _built(project: Project, loaded: Catalog, level: str) -> Built:
+    lasts: dict[str, Last] = {}
+    if project.has_run:
+        with project.recorded() as database:
+            for name in database.tasks():
+                record = database.task(name)
+                lasts[name] = Last(record.spec, record.version)
+    surroundings = Surroundings(
+        last=lambda name: lasts.get(name, Last()), on_event=relay, log_level=level
+    )
+    return await built(loaded, surroundings, project.names)
+
+
+def _show(result: Built, console: Console) -> None:
+    for name, task in result.tasks.items():
+        if isinstance(task, CaptureTask):
+            console.print(_captured(name, task))
+    for name, materialized in result.materializations.items():
+        for binding in materialized.bindings:
+            console.print(_fields(name, binding))
+        _tell_disabled(name, materialized, console)
+    for name, waiting in result.waiting.items():
+        console.print(
+            f"{name}: waits until something was captured into {', '.join(waiting)}, whose schema "
+            f"is inferred from its documents"
+        )
+
+
+def _tell_disabled(name: str, materialized: BuiltMaterialization, console: Console) -> None:
+    for why in materialized.disabled:
+        console.print(f"{name}: binding left out: {why}")
+    if materialized.disabled_task:
+        console.print(f"{name}: the task rests: {materialized.disabled_task}")
+
+
+def _captured(name: str, task: CaptureTask) -> Table:
+    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
+    for column in ("Resource", "Collection", "Key"):
+        table.add_column(column, overflow="fold")
+    for binding in task.spec.bindings:
+        assert binding.collection is not None
+        key = ", ".join(binding.collection.key)
+        table.add_row("/".join(binding.resource_path), binding.collection.name, key)
+    return table
+
+
+def _fields(name: str, binding: Binding) -> Table:
+    kind = "delta updates" if binding.validated.delta_updates else "standard updates"
+    title = f"{name}: {binding.collection.name} to {'/'.join(binding.path)} ({kind})"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in ("Field", "Type", "As", "", "Why"):
+        table.add_column(column, overflow="fold")
+    if binding.selection is not None:
+        for verdict in binding.selection.verdicts:
+            taken = verdict.outcome is Outcome.SELECTED
+            role = _role(binding.selection.fields, verdict.field)
+            told = "selected" if taken else verdict.outcome.value
+            table.add_row(verdict.field, _type(verdict), role, told, verdict.reason)
+    return table
+
+
+def _role(fields: FieldSelection, name: str) -> str:
+    if name in fields.keys:
+        return "key"
+    if name == fields.document:
+        return "document"
+    return "value" if name in fields.values else ""
+
+
+def _type(verdict: Verdict) -> str:
+    if verdict.projection is None:
+        return ""
+    return "|".join(verdict.projection.inference.types)

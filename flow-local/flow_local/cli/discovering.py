@@ -12,6 +12,7 @@ from estuary_cdk.protocol.capture import DiscoveredBinding as Discovered
 from flow_local.catalog import Capture, DiscoveredBinding, Merged, write_discovered
 from flow_local.cli.asking import answers
 from flow_local.cli.projects import Project
+from flow_local.cli.tables import columns, stdout
 from flow_local.connectors import Connector, capture_spec, discover
 
 
@@ -39,9 +40,7 @@ def discover_catalog(
                 _tell(task, merged)
 
 
-async def _discovered(
-    task: Capture, connector: Connector
-) -> tuple[list[str], list[Discovered]]:
+async def _discovered(task: Capture, connector: Connector) -> tuple[list[str], list[Discovered]]:
     spec = await capture_spec(connector)
     request = Discover(
         connector_type=connector.endpoint.connector_type,
@@ -65,12 +64,7 @@ def _plain(binding: Discovered) -> DiscoveredBinding:
 
 
 def _show(task: Capture, found: Sequence[Discovered]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=task.name, title_justify="left", box=None, pad_edge=False)
-    for column in ("Resource", "Key", "Fields", "Config"):
-        table.add_column(column, overflow="fold")
+    table = columns("Resource", "Key", "Fields", "Config")
     for binding in found:
         table.add_row(
             binding.recommended_name,
@@ -78,7 +72,9 @@ def _show(task: Capture, found: Sequence[Discovered]) -> None:
             _fields(bytes(binding.document_schema)),
             bytes(binding.resource_config).decode(),
         )
-    Console(markup=False, highlight=False).print(table)
+    console = stdout()
+    console.print(f"{task.name}:")
+    console.print(table)
     typer.echo("Add what is new to the catalog with: flow-local discover --write")
 
 

@@ -25,7 +25,8 @@ DataOption = Annotated[
     ),
 ]
 LogLevelOption = Annotated[
-    str | None, typer.Option("--log-level", metavar="LEVEL", help="error, warn, info, debug or trace.")
+    str | None,
+    typer.Option("--log-level", metavar="LEVEL", help="error, warn, info, debug or trace."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One line of JSON each, for programs.")]
 FLOW_YAML: Final = Path("flow.yaml")
@@ -77,7 +78,7 @@ def init(
         "flow-local run --source other/flow.yaml --name acme/source-http",
     ),
 )
-def run(  # noqa: PLR0913 - options are named by who types them
+def run(
     *,
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="End when there is nothing left to do.")
@@ -96,10 +97,10 @@ def run(  # noqa: PLR0913 - options are named by who types them
     On a terminal, shows how far all are; elsewhere, logs lines of JSON on stderr.
     """
     from flow_local.cli.projects import Project
-    from flow_local.cli.running import RunOptions, run_catalog
+    from flow_local.cli.running import RunOptions, run_catalog, screen_of_stderr
 
     project = Project(source, data_dir, tuple(name or ()))
-    run_catalog(project, RunOptions(until_idle, timeout, log_level))
+    run_catalog(project, RunOptions(until_idle, timeout, log_level), screen_of_stderr())
 
 
 @app.command(

@@ -54,6 +54,7 @@ class Project:
 
         Raises ConfigError where there are none.
         """
+        tasks: list[Capture | Materialization]
         tasks = [*loaded.captures.values(), *loaded.materializations.values()]
         chosen = [task for task in tasks if self.names == () or task.name in self.names]
         enabled = [task for task in chosen if not task.shards.disable]
@@ -86,6 +87,7 @@ def begin(directory: Path) -> None:
     """Write the template of a catalog, and say what to do with it."""
     path = catalog.template(directory)
     typer.echo(f"Wrote {path}: a CSV file over HTTP into a SQLite table.")
-    typer.echo("Run it:  flow-local run --until-idle" + (
-        "" if directory == Path() else f" --source {path}"
-    ))
+    typer.echo(
+        "Run it:  flow-local run --until-idle"
+        + ("" if directory == Path() else f" --source {path}")
+    )

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from typing import Final, TextIO
+from typing import Final
 
 from rich.console import Console
 

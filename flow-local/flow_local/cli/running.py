@@ -8,10 +8,9 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 
-import typer
 from rich.console import Console
 
 from estuary_cdk.clock import SystemClock
@@ -23,7 +22,7 @@ from flow_local.catalog import Catalog
 from flow_local.cli.endings import FAILED, UNHEALTHY, CommandFailed, code_of, refused
 from flow_local.cli.projects import Project
 from flow_local.cli.relays import log_to_stderr, relay
-from flow_local.cli.views import View, log_view, terminal_view
+from flow_local.cli.views import Screen, View, log_view, terminal_view
 from flow_local.supervisor import (
     Board,
     Failure,
@@ -46,23 +45,28 @@ class RunOptions:
     log_level: str | None = None
 
 
-def run_catalog(project: Project, options: RunOptions) -> Board:
+def screen_of_stderr() -> Screen:
+    """Return the live table where stderr is a terminal, else the log."""
+    if not sys.stderr.isatty():
+        return Screen(log_view)
+    console = Console(stderr=True, markup=False, highlight=False)
+    return Screen(terminal_view(console), console)
+
+
+def run_catalog(project: Project, options: RunOptions, screen: Screen) -> Board:
     """Run tasks until they end or somebody stops them; return how far they came.
 
     Raises Diagnostics and CommandFailed.
     """
-    terminal = Console(stderr=True) if sys.stderr.isatty() else None
-    # The table on a terminal tells what information would.
-    shown = options.log_level or ("warn" if terminal else "info")
-    log_to_stderr(shown, terminal)
+    # A table tells what information would.
+    log_to_stderr(options.log_level or ("warn" if screen.console else "info"), screen.console)
     loaded = project.catalog()
     project.chosen(loaded)
     board = Board()
-    view = terminal_view(terminal) if terminal else log_view
-    runner = _Runner(project, loaded, options, board, view)
+    runner = _Runner(project, loaded, options, board, screen.view)
     failures = asyncio.run(until_stopped(runner.run()))
     if failures is None:
-        _tell_stopped(terminal)
+        _tell_stopped(screen.console)
         if options.until_idle:
             raise CommandFailed(FAILED, ["stopped before all was done; run it again to go on"])
         return board
@@ -71,11 +75,11 @@ def run_catalog(project: Project, options: RunOptions) -> Board:
     return board
 
 
-def _tell_stopped(terminal: Console | None) -> None:
-    if terminal is None:
+def _tell_stopped(console: Console | None) -> None:
+    if console is None:
         log.info("stopped")
     else:
-        typer.echo("Stopped. What was committed stays; run it again to go on.", err=True)
+        console.print("Stopped. What was committed stays; run it again to go on.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class _Runner:
                 world = await stack.enter_async_context(self._directory())
             return await self._supervised(result, world)
 
-    def _directory(self):  # type: ignore[no-untyped-def]
+    def _directory(self) -> AbstractAsyncContextManager[World]:
         level = self.options.log_level or "info"
         return data_directory(self.project.data_directory, relay, SystemClock(), level)
 
@@ -118,7 +122,8 @@ class _Runner:
 
     async def _supervised(self, result: Built, world: World) -> list[Failure]:
         plan = Plan(Ending(until_idle=self.options.until_idle))
-        tasks = list(result.tasks.values())
+        names = (*self.loaded.captures, *self.loaded.materializations)
+        tasks = [result.tasks[name] for name in names if name in result.tasks]
         async with self.view(self.board, world.clock):
             try:
                 async with asyncio.timeout(self.options.timeout_s):

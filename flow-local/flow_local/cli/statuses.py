@@ -9,7 +9,7 @@ import typer
 from estuary_cdk.protocol.capture import CaptureSpec
 from estuary_cdk.protocol.materialize import MaterializationSpec
 from flow_local.cli.projects import Project
-from flow_local.cli.sizes import sized
+from flow_local.cli.tables import columns, sized, stdout
 from flow_local.recovery import Database, TaskRecord
 from flow_local.tasks.sources import Checkpoint
 
@@ -98,17 +98,11 @@ def _bindings(record: TaskRecord, ends: dict[str, int]) -> Iterator[BindingStatu
 
 
 def _show(statuses: list[TaskStatus], never: list[str], directory: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     if not statuses:
         typer.echo(f"Nothing has run in {directory} yet.")
     else:
-        table = Table(box=None, pad_edge=False)
-        for column in ("Task", "Resource", "Collection"):
-            table.add_column(column, overflow="fold")
-        for column in ("Committed", "Waiting"):
-            table.add_column(column, justify="right")
+        figures = ("Committed", "Waiting")
+        table = columns("Task", "Resource", "Collection", *figures, right=figures)
         for status in statuses:
             told = status.task if status.in_catalog else f"{status.task} (not in the catalog)"
             if not status.bindings:
@@ -118,6 +112,6 @@ def _show(statuses: list[TaskStatus], never: list[str], directory: str) -> None:
                 committed = sized(binding.committed_bytes)
                 table.add_row(told, binding.resource, binding.collection, committed, waiting)
                 told = ""
-        Console(markup=False, highlight=False).print(table)
+        stdout().print(table)
     for name in never:
         typer.echo(f"{name} has not run yet.")

@@ -12,12 +12,11 @@ from flow_local.build.selection import Outcome, Verdict
 from flow_local.build.tasks import Built, Surroundings, built
 from flow_local.catalog import Catalog
 from flow_local.cli.asking import LOG_LEVEL
-from flow_local.cli.endings import CommandFailed, refused
+from flow_local.cli.endings import refused
 from flow_local.cli.projects import Project
 from flow_local.cli.relays import log_to_stderr, relay
+from flow_local.cli.tables import columns, stdout
 from flow_local.tasks import CaptureTask
-
-WIDTH_UNSEEN = 160
 
 
 def validate_catalog(project: Project, log_level: str | None) -> None:
@@ -30,10 +29,7 @@ def validate_catalog(project: Project, log_level: str | None) -> None:
     loaded = project.catalog()
     project.chosen(loaded)
     result = asyncio.run(_built(project, loaded, level))
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_UNSEEN
-    _show(result, console)
+    _show(result, stdout())
     if result.failures:
         raise refused(result.failures.values())
 
@@ -54,10 +50,14 @@ async def _built(project: Project, loaded: Catalog, level: str) -> Built:
 def _show(result: Built, console: Console) -> None:
     for name, task in result.tasks.items():
         if isinstance(task, CaptureTask):
-            console.print(_captured(name, task))
+            console.print(f"{name}:")
+            console.print(_captured(task))
     for name, materialized in result.materializations.items():
         for binding in materialized.bindings:
-            console.print(_fields(name, binding))
+            kind = "delta updates" if binding.validated.delta_updates else "standard updates"
+            path = "/".join(binding.path)
+            console.print(f"\n{name}: {binding.collection.name} into {path} ({kind})")
+            console.print(_fields(binding))
         _tell_disabled(name, materialized, console)
     for name, waiting in result.waiting.items():
         console.print(
@@ -73,10 +73,8 @@ def _tell_disabled(name: str, materialized: BuiltMaterialization, console: Conso
         console.print(f"{name}: the task rests: {materialized.disabled_task}")
 
 
-def _captured(name: str, task: CaptureTask) -> Table:
-    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    for column in ("Resource", "Collection", "Key"):
-        table.add_column(column, overflow="fold")
+def _captured(task: CaptureTask) -> Table:
+    table = columns("Resource", "Collection", "Key")
     for binding in task.spec.bindings:
         assert binding.collection is not None
         key = ", ".join(binding.collection.key)
@@ -84,12 +82,8 @@ def _captured(name: str, task: CaptureTask) -> Table:
     return table
 
 
-def _fields(name: str, binding: Binding) -> Table:
-    kind = "delta updates" if binding.validated.delta_updates else "standard updates"
-    title = f"{name}: {binding.collection.name} to {'/'.join(binding.path)} ({kind})"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in ("Field", "Type", "As", "", "Why"):
-        table.add_column(column, overflow="fold")
+def _fields(binding: Binding) -> Table:
+    table = columns("Field", "Type", "As", "", "Why")
     if binding.selection is not None:
         for verdict in binding.selection.verdicts:
             taken = verdict.outcome is Outcome.SELECTED

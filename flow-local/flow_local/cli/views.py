@@ -1,9 +1,10 @@
 """How a run looks while it goes on: a table on a terminal, lines of JSON everywhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from rich.console import Console
 from rich.live import Live
@@ -11,25 +12,31 @@ from rich.table import Table
 
 from estuary_cdk.clock import Clock
 from estuary_cdk.logs import get_logger
-from flow_local.cli.sizes import sized
+from flow_local.cli.tables import columns, sized
 from flow_local.supervisor import Board, TaskStatus
 
 REFRESH_S: Final = 0.2
 REPORT_S: Final = 10.0
+NOT_UP: Final = frozenset({"waiting", "applying", "opening"})
 
 View = Callable[[Board, Clock], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """How a run is shown; `console` is where people read, None where none do."""
+
+    view: View
+    console: Console | None = None
+
 
 log = get_logger(__name__)
 
 
 def progress_table(statuses: Sequence[TaskStatus]) -> Table:
     """Return one row per binding: how many documents and bytes moved, how fast, how many wait."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("Task", overflow="fold")
-    table.add_column("Collection", overflow="fold")
-    for column in ("Documents", "Bytes", "Docs/s", "Waiting"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("")
+    figures = ("Documents", "Bytes", "Docs/s", "Waiting")
+    table = columns("Task", "Collection", *figures, "", right=figures)
     for status in statuses:
         told, phase = status.name, status.phase
         if not status.bindings:
@@ -48,24 +55,81 @@ def progress_table(statuses: Sequence[TaskStatus]) -> Table:
     return table
 
 
+@dataclass(slots=True)
+class _Averages:
+    """Documents per second of each binding, from its task being up to its last one's move."""
+
+    up_s: dict[str, float] = field(default_factory=dict)
+    moved: dict[tuple[str, int], tuple[int, float]] = field(default_factory=dict)
+
+    def look(self, statuses: Sequence[TaskStatus], now_s: float) -> None:
+        for status in statuses:
+            if status.phase in NOT_UP or status.name not in self.up_s:
+                self.up_s[status.name] = now_s
+            for index, binding in enumerate(status.bindings):
+                documents, _ = self.moved.get((status.name, index), (0, 0.0))
+                if binding.documents != documents:
+                    self.moved[status.name, index] = (binding.documents, now_s)
+
+    def over(self, status: TaskStatus) -> TaskStatus:
+        """Return `status` with averages for rates."""
+        bindings = []
+        for index, binding in enumerate(status.bindings):
+            documents, last_s = self.moved.get((status.name, index), (0, 0.0))
+            elapsed_s = max(last_s - self.up_s[status.name], REFRESH_S)
+            bindings.append(replace(binding, documents_per_s=documents / elapsed_s))
+        return replace(status, bindings=tuple(bindings))
+
+
 def terminal_view(console: Console) -> View:
-    """Return the view of people: a table that is live, and stays when all is done."""
+    """Return the view of people: a table that is live, and stays with averages when all is done."""
 
     @asynccontextmanager
     async def view(board: Board, clock: Clock) -> AsyncIterator[None]:
-        def table() -> Table:
-            return progress_table(board.status(clock.monotonic()))
+        averages = _Averages()
+        statuses: Sequence[TaskStatus] = ()
 
-        with Live(table(), console=console, auto_refresh=False) as display:
+        def look() -> Sequence[TaskStatus]:
+            nonlocal statuses
+            now_s = clock.monotonic()
+            statuses = board.status(now_s)
+            averages.look(statuses, now_s)
+            return statuses
+
+        with Live(progress_table(look()), console=console, auto_refresh=False) as display:
 
             async def refresh() -> None:
                 while True:
                     await clock.sleep(REFRESH_S)
-                    display.update(table(), refresh=True)
+                    display.update(progress_table(look()), refresh=True)
 
-            async with _beside(refresh):
-                yield
-            display.update(table(), refresh=True)
+            try:
+                async with _beside(refresh):
+                    yield
+            finally:
+                final = [averages.over(status) for status in look()]
+                display.update(progress_table(final), refresh=True)
+
+    return view
+
+
+def final_view(console: Console) -> View:
+    """Return the view of people who read later: the table with averages, when all is done."""
+
+    @asynccontextmanager
+    async def view(board: Board, clock: Clock) -> AsyncIterator[None]:
+        averages = _Averages()
+
+        async def look() -> None:
+            while True:
+                await clock.sleep(REFRESH_S)
+                averages.look(board.status(clock.monotonic()), clock.monotonic())
+
+        async with _beside(look):
+            yield
+        statuses = board.status(clock.monotonic())
+        averages.look(statuses, clock.monotonic())
+        console.print(progress_table([averages.over(status) for status in statuses]))
 
     return view
 
@@ -87,9 +151,9 @@ async def log_view(board: Board, clock: Clock) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _beside(work: Callable[[], "asyncio.Future[None] | object"]) -> AsyncIterator[None]:
+async def _beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(work())  # type: ignore[arg-type]
+        task = group.create_task(work())
         try:
             yield
         finally:

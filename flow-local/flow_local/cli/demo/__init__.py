@@ -1,0 +1,1 @@
+"""`demo`: a pipeline over real files, from nothing to tables, on this machine alone."""

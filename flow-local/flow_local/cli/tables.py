@@ -1,0 +1,39 @@
+"""Tables and figures for people: plain columns, wide enough where no terminal bounds them."""
+
+import sys
+from collections.abc import Collection
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+WIDTH_UNSEEN: Final = 160
+STEP: Final = 1000
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def stdout() -> Console:
+    """Return the console of stdout, which prints text as it is."""
+    width = None if sys.stdout.isatty() else WIDTH_UNSEEN
+    return Console(markup=False, highlight=False, width=width)
+
+
+def columns(*names: str, right: Collection[str] = ()) -> Table:
+    """Return a table with these columns; those in `right` hold figures."""
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        if name in right:
+            table.add_column(name, justify="right", no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold")
+    return table
+
+
+def sized(count: float) -> str:
+    """Spell a number of bytes: "0 B", "999 B", "1.2 MB"."""
+    size = float(count)
+    for unit in _UNITS[:-1]:
+        if size < STEP:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= STEP
+    return f"{size:.1f} {_UNITS[-1]}"

@@ -1,0 +1,129 @@
+"""Projects in temporary directories, and the command line run on them as a process."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+HERE = Path(__file__).parent
+WAIT_S = 60
+DOCUMENTS = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}, {"id": 3, "name": "three"}]
+CATALOG = """\
+captures:
+  acme/source:
+    endpoint:
+      local:
+        command: [PYTHON, SOURCE]
+        config: CONFIG
+    bindings:
+      - resource: {name: events}
+        target: acme/events
+
+collections:
+  acme/events:
+    schema:
+      type: object
+      properties:
+        id: {type: integer}
+        name: {type: string}
+      required: [id]
+    key: [/id]
+
+materializations:
+  acme/table:
+    endpoint:
+      local:
+        command: [PYTHON, TABLE]
+        config: {path: OUT}
+    bindings:
+      - source: acme/events
+        resource: {table: events}
+"""
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        return self.err.splitlines()[-1] if self.err else ""
+
+    @property
+    def logged(self) -> list[dict]:
+        return [msgspec.json.decode(line) for line in self.err.splitlines()]
+
+    @property
+    def documents(self) -> list[dict]:
+        return [msgspec.json.decode(line) for line in self.out.splitlines()]
+
+
+class Project:
+    """A directory with a flow.yaml, in which flow-local runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.out = path / "out.jsonl"
+        self.write()
+
+    def write(self, catalog: str = CATALOG, **config) -> None:
+        config = config or {"documents": DOCUMENTS}
+        for name, value in {
+            "PYTHON": sys.executable,
+            "SOURCE": HERE / "fake_source.py",
+            "TABLE": HERE / "fake_table.py",
+            "OUT": self.out,
+            "CONFIG": msgspec.json.encode(config).decode(),
+        }.items():
+            catalog = catalog.replace(name, str(value))
+        (self.path / "flow.yaml").write_text(catalog)
+
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flow_local.cli.main", *arguments],
+            cwd=self.path,
+            env={**os.environ, "COLUMNS": "120", **options.pop("env", {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, *arguments: str, **options) -> Ended:
+        with self.start(*arguments, **options) as process:
+            out, err = process.communicate(timeout=WAIT_S)
+        return Ended(process.returncode, out, err)
+
+    def digest(self) -> str:
+        """What is on disk besides the catalog, but for the pid of who ran last."""
+        digest = hashlib.sha256()
+        for path in sorted(self.path.rglob("*")):
+            if path.is_file() and path.name not in {"lock", "flow.yaml"}:
+                digest.update(str(path).encode() + path.read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def stored(self) -> list[dict]:
+        """What the materialization stored, without what the runtime adds."""
+        lines = self.out.read_bytes().splitlines() if self.out.exists() else []
+        found = [msgspec.json.decode(line) for line in lines]
+        return [{k: v for k, v in each.items() if k != "_meta"} for each in found]
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def documents() -> list[dict]:
+    """What the source has by default."""
+    return DOCUMENTS

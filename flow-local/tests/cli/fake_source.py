@@ -1,0 +1,82 @@
+"""A capture connector for tests, told what to do by its config.
+
+`misbehave` is "exit" or "garbage" at validate, "exit later" or "garbage later" amid the stream.
+`documents` are emitted with one checkpoint, once; with `endless`, more of them go on and on.
+"""
+
+import sys
+
+import msgspec
+
+SCHEMA = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+
+
+def say(**message) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def fail() -> None:
+    print('{"level":"error","message":"can\'t log in: wrong password"}', file=sys.stderr)
+    sys.exit(1)
+
+
+def stream(config, state) -> None:
+    say(opened={})
+    if state.get("done"):
+        return
+    for document in config.get("documents", []):
+        say(captured={"doc": document})
+    if config.get("misbehave") == "exit later":
+        fail()
+    if config.get("misbehave") == "garbage later":
+        print("Hello, world!", flush=True)
+        sys.stdin.read()
+    say(checkpoint={"state": {"updated": {"done": not config.get("endless")}, "mergePatch": True}})
+    number = 0
+    while config.get("endless"):
+        number += 1
+        say(captured={"doc": {"id": number}})
+        say(checkpoint={"state": {"updated": {"at": number}, "mergePatch": True}})
+
+
+for line in sys.stdin:
+    [(kind, body)] = msgspec.json.decode(line).items()
+    config = body.get("config") or body.get("capture", {}).get("config", {})
+    if kind == "spec":
+        say(
+            spec={
+                "protocol": 3032023,
+                "configSchema": {"type": "object"},
+                "resourceConfigSchema": {"type": "object"},
+                "documentationUrl": "https://example.com",
+                "resourcePathPointers": ["/name"],
+            }
+        )
+    elif kind == "discover":
+        say(
+            discovered={
+                "bindings": [
+                    {
+                        "recommendedName": name,
+                        "resourceConfig": {"name": name},
+                        "documentSchema": SCHEMA,
+                        "key": ["/id"],
+                    }
+                    for name in config.get("resources", ["events"])
+                ]
+            }
+        )
+    elif kind == "validate":
+        if config.get("misbehave") == "exit":
+            fail()
+        if config.get("misbehave") == "garbage":
+            print("Hello, world!", flush=True)
+            continue
+        paths = [binding["resourceConfig"]["name"] for binding in body.get("bindings", [])]
+        say(validated={"bindings": [{"resourcePath": [path]} for path in paths]})
+    elif kind == "apply":
+        say(applied={"actionDescription": 'made "things" ready'})
+    elif kind == "open":
+        stream(config, body.get("state") or {})
+        break

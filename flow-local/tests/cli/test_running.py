@@ -1,0 +1,89 @@
+"""`run`: from a catalog to documents where they belong, and how that is shown and ended."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+STOP_S = 5
+
+
+def test_documents_travel_from_source_to_table(project, documents):
+    ended = project.run("run", "--until-idle")
+    assert (ended.code, ended.out) == (0, "")
+    assert project.stored == documents
+    assert (project.path / ".flow-local").is_dir()
+
+
+def test_a_second_run_moves_nothing(project, documents):
+    project.run("run", "--until-idle")
+    assert project.run("run", "--until-idle").code == 0
+    assert project.stored == documents
+
+
+def test_without_a_terminal_the_log_is_lines_of_json(project):
+    ended = project.run("run", "--until-idle")
+    progress = [line for line in ended.logged if line["message"] == "progress"]
+    told = {line["fields"]["task"]: line["fields"] for line in progress}
+    assert told["acme/source"]["documents"] == told["acme/table"]["documents"] == 3
+    assert told["acme/table"]["phase"] == "done"
+    assert told["acme/table"]["bindings"][0]["collection"] == "acme/events"
+
+
+def test_only_the_named_task_runs(project):
+    ended = project.run("run", "--until-idle", "--name", "acme/source")
+    assert ended.code == 0
+    assert project.stored == []
+    assert len(project.run("read", "acme/events").documents) == 3
+
+
+def test_data_goes_where_it_is_told_to(project, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    assert project.run("run", "--until-idle", "--data-dir", str(elsewhere)).code == 0
+    assert (elsewhere / "recovery.db").exists()
+    assert not (project.path / ".flow-local").exists()
+
+
+def test_a_run_that_takes_too_long_ends_with_its_own_code(project):
+    project.write(endless=True)
+    ended = project.run("run", "--timeout", "2", "--name", "acme/source")
+    assert ended.code == 3
+    assert ended.sentence == "can't finish 'acme/source' within 2 s: it is running"
+
+
+def _wait_for_documents(project, process) -> None:
+    deadline = time.monotonic() + 30
+    while not project.stored:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_soon_and_leaves_no_process(project, number):
+    project.write(endless=True)
+    process = project.start("run", start_new_session=True)
+    _wait_for_documents(project, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    began = time.monotonic()
+    os.kill(process.pid, number)
+    _, err = process.communicate(timeout=STOP_S)
+    assert time.monotonic() - began < STOP_S
+    assert process.returncode == 0, err
+    assert '"message":"stopped"' in err
+    assert [child for child in children if child.is_running()] == []
+
+
+def test_what_was_checkpointed_before_ctrl_c_is_there_afterwards(project):
+    project.write(endless=True)
+    process = project.start("run", start_new_session=True)
+    _wait_for_documents(project, process)
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=STOP_S)
+    stored = project.stored
+    read = project.run("read", "acme/events").documents
+    assert len(read) >= len(stored) > 0
+    assert [each["id"] for each in read] == list(range(1, len(read) + 1))

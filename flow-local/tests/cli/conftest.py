@@ -111,9 +111,14 @@ class Project:
         return digest.hexdigest()
 
     @property
+    def written(self) -> int:
+        """How many whole lines the materialization wrote."""
+        return self.out.read_bytes().count(b"\n") if self.out.exists() else 0
+
+    @property
     def stored(self) -> list[dict]:
         """What the materialization stored, without what the runtime adds."""
-        lines = self.out.read_bytes().splitlines() if self.out.exists() else []
+        lines = self.out.read_bytes().splitlines()[: self.written] if self.written else []
         found = [msgspec.json.decode(line) for line in lines]
         return [{k: v for k, v in each.items() if k != "_meta"} for each in found]
 

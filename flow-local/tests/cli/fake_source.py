@@ -5,6 +5,7 @@
 """
 
 import sys
+import time
 
 import msgspec
 
@@ -36,6 +37,7 @@ def stream(config, state) -> None:
     number = 0
     while config.get("endless"):
         number += 1
+        time.sleep(0.005)
         say(captured={"doc": {"id": number}})
         say(checkpoint={"state": {"updated": {"at": number}, "mergePatch": True}})
 

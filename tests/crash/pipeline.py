@@ -5,6 +5,7 @@
 Everything but the file's server is a real process of its own, launched as users launch it.
 """
 
+import csv
 import os
 import random
 import signal
@@ -91,10 +92,9 @@ class Table:
         return "\n".join(["id,amount,text", *lines, ""]).encode()
 
     def expected(self) -> list[tuple[int, int, str]]:
-        return [
-            (key, amount, text.strip('"').replace('""', '"'))
-            for key, (amount, text) in sorted(self.rows.items())
-        ]
+        """Return the rows a reader of the CSV finds."""
+        read = csv.reader(self.csv().decode().splitlines())
+        return [(int(key), int(amount), text) for key, amount, text in list(read)[1:]]
 
 
 class FileServer:
@@ -195,7 +195,11 @@ class Pipeline:
                 timeout=WAIT_S,
                 check=False,
             )
-        assert done.returncode == 0, self.log.read_text()[-3000:]
+        assert done.returncode == 0, self.said()
+
+    def said(self) -> str:
+        """Return the end of what the processes logged."""
+        return self.log.read_text()[-3000:]
 
     def stop(self) -> None:
         """Stop as a user would, with Ctrl-C."""

@@ -126,11 +126,13 @@ def existing_table(db: sqlite3.Connection, name: str) -> Table | None:
 
 
 def change_type(db: sqlite3.Connection, table: str, column: str, kind: str) -> None:
-    """Change the type of a column, inside the transaction at hand; it may be of the key."""
+    """Give a column a type, inside the transaction at hand; it may be one of the key."""
     there = existing_table(db, table)
     if there is None:
         raise ConfigError(f"can't widen column {column!r}: there is no table {table!r}")
     [before] = [each for each in there.columns if each.name == column]
+    if before.type.upper() == kind:
+        return  # Another shard's process was first.
     expression = migrate.cast(SQLITE, before, replace(before, type=kind))
     with _old_renaming(db):
         _rebuilt(db, there, {column: replace(before, type=kind)}, {column: expression})

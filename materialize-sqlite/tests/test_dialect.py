@@ -2,7 +2,7 @@
 
 import pytest
 
-from estuary_cdk.materialize import Column, Field, Fit, Stores
+from estuary_cdk.materialize import Column, Field, Fit, Shard, Stores
 from estuary_cdk.protocol.flow import Inference, NumericInference, StringInference
 from materialize_sqlite.dialect import SQLITE
 
@@ -114,6 +114,7 @@ def test_a_number_beyond_its_column_widens_the_column(file, kind, column, small,
     binding = file.binding(values=[Field("v", "v", "/v", Inference(types=[kind]))])
     file.create(binding)
     file.query("CREATE INDEX mine ON t (v)")
+    file.query("CREATE VIEW seen AS SELECT v FROM t")
 
     def batch(key: int, text: bytes) -> Stores:
         return Stores(0, [b"[%d]" % key], [b"[%b]" % text], [b"{}"], [False], [False])
@@ -136,6 +137,22 @@ def test_a_number_beyond_its_column_widens_the_column(file, kind, column, small,
         transactor.commit(b"{}")
     assert file.query("SELECT v FROM t WHERE id = 4") == [(found[1],)]
     assert file.query("SELECT name FROM sqlite_master WHERE name = 'mine'") == [("mine",)]
+    assert len(file.query("SELECT * FROM seen")) == 4
+
+
+def test_shards_may_widen_the_same_column_one_after_the_other(file):
+    binding = file.binding(values=[Field("v", "v", "/v", Inference(types=["integer"]))])
+    file.create(binding)
+    large = [b"[%d]" % (2**64)]
+    shards = [Shard("acme/task", 0, 0), Shard("acme/task", 1, 1)]
+    one, other = (file.opened(binding, shard=shard) for shard in shards)
+    with one as first, other as second:
+        first.store(Stores(0, [b"[1]"], large, [b"{}"], [False], [False]))
+        first.commit(b"{}")
+        second.store(Stores(0, [b"[2]"], [b"[5]"], [b"{}"], [False], [False]))
+        second.store(Stores(0, [b"[3]"], large, [b"{}"], [False], [False]))
+        second.commit(b"{}")
+    assert file.query("SELECT v FROM t ORDER BY id") == [(str(2**64),), ("5",), (str(2**64),)]
 
 
 def test_a_key_beyond_its_column_widens_it_and_is_found_again(file):

@@ -56,7 +56,7 @@ captures:
           streams:
             - {{name: rows, url: "{url}", key: [/id]}}
     bindings:
-      - {{resource: {{stream: rows}}, target: crash/rows}}
+      - {{resource: {{name: rows}}, target: crash/rows}}
 materializations:
   crash/materialization:
     endpoint:
@@ -173,10 +173,12 @@ class Pipeline:
             return found
         return []
 
-    def kill(self, name: str) -> bool:
-        """Kill -9 a process of one role; False where there was none."""
+    def kill(self, name: str, age_s: float = 0.0) -> bool:
+        """Kill -9 a process of one role that has lived for a while; False where there is none."""
         for process in self.processes(name):
             with suppress(psutil.Error):
+                if time.time() - process.create_time() < age_s:
+                    continue
                 process.send_signal(signal.SIGKILL)
                 if name == RUNTIME and self.process is not None:
                     self.process.wait()

@@ -126,6 +126,7 @@ class Sweep:
     def __init__(
         self, state: SweepState, recipe: str, name: str, key: Sequence[str] | None = None
     ) -> None:
+        self._what = (recipe, name, key)
         self._recipe = recipe
         self._name = name
         self._key = key
@@ -134,6 +135,7 @@ class Sweep:
         self._unsaved_files: set[str] = set()
         self._keys = TrackedKeys(state.keys, stopped=state.untracked)
         self._awaited = state.reading if state.recipe == recipe else None
+        self._saved = self._awaited
         self._skip = self._awaited.records if self._awaited else 0
         self._hash = hashlib.sha256()
         self._bytes = 0
@@ -150,16 +152,31 @@ class Sweep:
 
     def anew(self) -> "Sweep":
         """Return a sweep that passes nothing over, and knows all that this one emitted."""
-        fresh = Sweep(SweepState(), self._recipe, self._name, self._key)
+        return self._again(None)
+
+    def restarted(self) -> "Sweep":
+        """Return a sweep for another try at the file, for when its bytes broke off.
+
+        It passes over what was emitted up to the last `patch()`; documents since then must not have
+        been emitted.
+        """
+        return self._again(self._saved)
+
+    def _again(self, awaited: Progress | None) -> "Sweep":
+        fresh = Sweep(SweepState(recipe=self._recipe, reading=awaited), *self._what)
         fresh._present = self._present
         fresh._before = dict(self._present)
         fresh._unsaved_files = self._unsaved_files
         fresh._keys = self._keys
+        fresh._pending_keys = self._pending_keys
         fresh._keys.start_over()
         return fresh
 
     def advance(self, block: bytes) -> None:
-        """Take the next bytes of the file as it is stored, before they are parsed."""
+        """Take the next bytes of the file as it is stored, before they are parsed.
+
+        Whatever else decides how they are parsed, such as a content type, goes in front of them.
+        """
         if self._awaited:
             until = self._awaited.bytes - self._bytes
             if len(block) > until or (len(block) == until and not self._awaited.ended):
@@ -212,8 +229,8 @@ class Sweep:
         """Return the patch that belongs to all documents returned so far."""
         patch = self._changes()
         if self._awaited is None:
-            progress = self._progress(max(self._records, self._skip))
-            patch["reading"] = progress.model_dump()
+            self._saved = self._progress(max(self._records, self._skip))
+            patch["reading"] = self._saved.model_dump()
         return patch
 
     def finish(self, version: Version) -> Iterator[Step]:

@@ -1,0 +1,221 @@
+"""One run: each stream is asked once for what is new, then the process is done.
+
+A run ends after one sweep over its bindings; the runtime starts the next. A binding whose interval
+hasn't passed since its last sweep waits, unless that sweep was cut off. One stream's failure
+doesn't keep the others from being captured: it is raised at the end.
+"""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from estuary_cdk.capture import Binding, BindingState, Pull
+from estuary_cdk.capture import Patch as BindingPatch
+from estuary_cdk.errors import CdkError, TransientError
+from estuary_cdk.kits.files import (
+    FileReader,
+    Patch,
+    Plan,
+    Records,
+    Sweep,
+    SweepState,
+    Version,
+    plan,
+    validators,
+)
+from estuary_cdk.kits.http import Client, ContentChanged, Download
+from estuary_cdk.logs import get_logger
+from source_http.access import client, file_name, hints, opened, prologue, recipe, version
+from source_http.config import Config, Resource, Stream
+from source_http.discovery import FILE_KEY
+from source_http.intervals import length
+
+log = get_logger(__name__)
+
+SWEEPS_AT_ONCE = 4
+CHECKPOINT_BYTES = 4 << 20
+CHECKPOINT_DOCUMENTS = 50_000
+STARTS_MAX = 5
+
+
+class State(BindingState):
+    """What a binding persists: how far its file is followed, and when it was asked last."""
+
+    sweep: SweepState = SweepState()
+    swept_at: datetime | None = None
+
+
+async def pull(session: Pull[Config, Resource, State]) -> None:
+    """Sweep over the bindings this shard owns, and return."""
+    places = asyncio.Semaphore(SWEEPS_AT_ONCE)
+    failures: list[CdkError] = []
+
+    async def guarded(binding: Binding[Resource, State]) -> None:
+        async with places:
+            try:
+                await _sweep(session, binding)
+            except CdkError as error:
+                failures.append(error)
+
+    async with asyncio.TaskGroup() as group:
+        for binding in session.bindings:
+            if session.owns(binding.name):
+                group.create_task(guarded(binding))
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise ExceptionGroup("streams failed", failures)
+
+
+async def _sweep(session: Pull[Config, Resource, State], binding: Binding[Resource, State]) -> None:
+    state = binding.state or State()
+    stream = session.config.stream(binding.resource.stream)
+    now = session.clock.now()
+    if _waits(state, binding.resource, now):
+        log.info("interval has not passed", stream=stream.name)
+        return
+    following = _Following(session, binding, stream, state.sweep, now)
+    async with client(stream, session.clock) as connected:
+        await following.sweep(connected)
+
+
+def _waits(state: State, resource: Resource, now: datetime) -> bool:
+    if resource.interval is None or state.swept_at is None or state.sweep.reading is not None:
+        return False
+    return now - state.swept_at < length(resource.interval)
+
+
+@dataclass(slots=True)
+class _Following:
+    """One sweep of one stream."""
+
+    session: Pull[Config, Resource, State]
+    binding: Binding[Resource, State]
+    stream: Stream
+    state: SweepState
+    started: datetime
+    _documents: list[bytes] = field(default_factory=list)
+    _bytes: int = 0
+    _total: int = 0
+
+    @property
+    def _key(self) -> tuple[str, ...] | None:
+        """What identifies a document: the collection knows, whoever chose it."""
+        key = tuple(self.binding.collection.key)
+        return None if key == FILE_KEY else key
+
+    @property
+    def _recipe(self) -> str:
+        return recipe(self.stream, self._key)
+
+    async def sweep(self, connected: Client) -> None:
+        """Read the file if it changed, as often as it takes to read one version to its end."""
+        known = validators(self.state, self._recipe)
+        sweep: Sweep | None = Sweep(self.state, self._recipe, file_name(self.stream), self._key)
+        async with opened(connected, self.stream, known) as file:
+            decision = await self._decided(file)
+            if decision is Plan.NOTHING:
+                return
+            if decision is Plan.READ and sweep is not None:
+                sweep = await self._tried(sweep, file)
+        starts = 1
+        while sweep is not None:
+            starts += 1
+            if starts > STARTS_MAX:
+                raise TransientError(
+                    f"can't read {file_name(self.stream)!r}: it changed or broke off "
+                    f"{STARTS_MAX} times before its end"
+                )
+            async with opened(connected, self.stream) as file:
+                sweep = await self._tried(sweep, file)
+
+    async def _decided(self, file: Download) -> Plan:
+        """Return NOTHING, all done, or READ, or COMPARE when the file, spent now, has changed."""
+        offer = version(file.headers)
+        decision = plan(self.state, self._recipe, offer)
+        if file.unchanged or decision is Plan.NOTHING:
+            await self._done({})
+            return Plan.NOTHING
+        if decision is Plan.COMPARE:
+            found = await self._hashed(file, offer)
+            known = self.state.complete
+            if known is not None and known.sha256 == found.sha256:
+                await self._done({} if found == known else {"complete": found.model_dump()})
+                return Plan.NOTHING
+        return decision
+
+    async def _hashed(self, file: Download, offer: Version) -> Version:
+        content = hashlib.sha256(prologue(file.headers))
+        async for block in file.blocks:
+            content.update(block)
+        return offer.model_copy(update={"sha256": content.hexdigest()})
+
+    async def _tried(self, sweep: Sweep, file: Download) -> Sweep | None:
+        """Read the file to its end; otherwise return the sweep to try again with."""
+        try:
+            await self._take(sweep, file)
+        except ContentChanged as error:
+            log.warning("download starts again", stream=self.stream.name, reason=str(error))
+            again = sweep.restarted()
+        else:
+            if not sweep.diverged:
+                return None
+            log.info("the file changed since its read was cut off", stream=self.stream.name)
+            again = sweep.anew()
+        self._documents, self._bytes = [], 0
+        return again
+
+    async def _take(self, sweep: Sweep, file: Download) -> None:
+        reader = FileReader(file_name(self.stream), self.stream.parser, hints(file.headers))
+        sweep.advance(prologue(file.headers))
+        async for block in file.blocks:
+            if not sweep.diverged:
+                sweep.advance(block)
+            if sweep.diverged:
+                return
+            for records in reader.feed(block):
+                await self._emit(sweep, records)
+        sweep.end()
+        if sweep.diverged:
+            return
+        for records in reader.finish():
+            await self._emit(sweep, records)
+        for step in sweep.finish(version(file.headers)):
+            self._documents += step.documents
+            if step.patch.get("reading") is None:
+                await self._done(step.patch)
+            else:
+                await self._checkpoint(step.patch)
+        self._report(sweep, reader)
+
+    async def _emit(self, sweep: Sweep, records: Records) -> None:
+        documents = sweep.documents(records)
+        self._documents += documents
+        self._bytes += sum(map(len, documents))
+        if self._bytes >= CHECKPOINT_BYTES or len(self._documents) >= CHECKPOINT_DOCUMENTS:
+            await self._checkpoint(sweep.patch())
+
+    async def _checkpoint(self, patch: Patch, **more: Any) -> None:
+        async with self.session.transaction() as transaction:
+            await transaction.emit(self.binding, self._documents)
+            transaction.checkpoint(self.binding, BindingPatch({"sweep": patch, **more}))
+        self._total += len(self._documents)
+        self._documents, self._bytes = [], 0
+
+    async def _done(self, patch: Patch) -> None:
+        """Make the last checkpoint; none when it would say nothing."""
+        if self.binding.resource.interval is not None:
+            await self._checkpoint(patch, swept_at=self.started.isoformat())
+        elif patch:
+            await self._checkpoint(patch)
+
+    def _report(self, sweep: Sweep, reader: FileReader) -> None:
+        if reader.malformed_rows:
+            log.warning(
+                "malformed rows were left out", stream=self.stream.name, rows=reader.malformed_rows
+            )
+        if sweep.untracked:
+            log.warning("too many keys to tell which documents vanish", stream=self.stream.name)
+        log.info("file captured", stream=self.stream.name, documents=self._total)

@@ -39,11 +39,27 @@ def identities(keys: Sequence[Row]) -> list[bytes]:
     return list(map(b"".join, zip(*columns, strict=True)))
 
 
-def packed_of(key: bytes, row: Row) -> bytes:
+def packed_of(key: bytes) -> bytes:
     """Return the packed key of an identity."""
-    if max(map(len, row)) <= _LONGEST:
+    if _SPELT not in key:
         return key
-    return key.removesuffix(_SPELT + b",".join(row))
+    at = 0
+    while at < len(key) and key[at] != _SPELT[0]:
+        at = _end(key, at)
+    return key[:at]
+
+
+def _end(key: bytes, at: int) -> int:
+    """Return where the part of a packed key ends that begins at `at`."""
+    code = key[at]
+    if code in {0x01, 0x02}:
+        end = key.index(b"\x00", at)
+        while key[end + 1 : end + 2] == b"\xff":
+            end = key.index(b"\x00", end + 2)
+        return end + 1
+    if 0x0C <= code <= 0x1C:
+        return at + 1 + abs(code - 0x14)
+    return at + {0x20: 5, 0x21: 9}.get(code, 1)
 
 
 def _integers(column: Sequence[bytes]) -> list[bytes] | None:

@@ -87,14 +87,12 @@ class Published:
             raise _no_time(uuid) from None
         if not 0 <= ticks < TICKS_PER_SECOND:
             ticks = self._turn(ticks)
-        if self._counter:
-            # Nanoseconds: a tick is 100 of them, the counter counts within the tick.
-            fraction = b"%09d" % (ticks * 100 + self._counter)
-        elif ticks:
-            fraction = b"%07d" % ticks
-        else:
-            return self._text + b'Z"'
-        return b'%b.%bZ"' % (self._text, fraction.rstrip(b"0"))
+        if ticks % 10 and not self._counter:  # Nine of ten: nothing to trim.
+            return b'%b.%07dZ"' % (self._text, ticks)
+        # Nanoseconds: a tick is 100 of them, the counter counts within the tick.
+        nanoseconds = ticks * 100 + self._counter
+        fraction = b".%09d" % nanoseconds if nanoseconds else b""
+        return b'%b%bZ"' % (self._text, fraction.rstrip(b"0"))
 
     def _look(self, uuid: bytes) -> None:
         if _UUID.match(uuid, 1, 1 + UUID_LENGTH) is None:

@@ -150,6 +150,25 @@ class Location:
                 chosen += self._owner.location(branch).settled(value).nodes
         return Settled(self._owner, chosen)
 
+    def delete_texts(self) -> frozenset[bytes] | None:
+        """Return JSON texts one of which is in every value without escapes that deletes.
+
+        None where no such texts are known.
+        """
+        owner = self._owner
+        if any(owner.read[id(n)].delete for n in self._active.nodes if id(n) in owner.read):
+            return None
+        found: frozenset[bytes] = frozenset()
+        for choice in self._active.choices:
+            if any(each.delete for each in owner.strategies(choice.otherwise)):
+                return None
+            if any(each.delete for each in owner.strategies(choice.then)):
+                texts = owner.conditions.texts(choice.schema)
+                if texts is None:
+                    return None
+                found |= texts
+        return found
+
     @property
     def alternatives(self) -> list[Annotation]:
         """Every annotation that may come to govern this location, whatever the value."""
@@ -221,6 +240,7 @@ _BELOW = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
+    schema: Schema
     holds: Condition
     then: list[Schema]
     otherwise: list[Schema]
@@ -253,14 +273,15 @@ class _Active:
             then = [schema[keyword] for keyword in ("if", "then") if keyword in schema]
             otherwise = [schema["else"]] if "else" in schema else []
             if self._matters([*then, *otherwise]):
-                self.choices.append(_Choice(condition(schema["if"]), then, otherwise))
+                self.choices.append(_Choice(schema["if"], condition(schema["if"]), then, otherwise))
         for keyword in ("anyOf", "oneOf"):
             for branch in schema.get(keyword, ()):
                 if self._matters([branch]):
-                    self.choices.append(_Choice(condition(branch), [branch], []))
+                    self.choices.append(_Choice(branch, condition(branch), [branch], []))
         for name, branch in schema.get("dependentSchemas", {}).items():
             if self._matters([branch]):
-                self.choices.append(_Choice(condition({"required": [name]}), [branch], []))
+                present: Schema = {"required": [name]}
+                self.choices.append(_Choice(present, condition(present), [branch], []))
 
     def _matters(self, schemas: list[Schema]) -> bool:
         return bool(self._owner.strategies(schemas))

@@ -45,6 +45,16 @@ class Conditions:
             self._known[id(schema)] = (schema, condition)
         return self._known[id(schema)][1]
 
+    def texts(self, schema: Schema) -> frozenset[bytes] | None:
+        """Return JSON texts one of which is in every value without escapes that satisfies it.
+
+        None where no such texts are known.
+        """
+        path = _string_path(schema)
+        if path is None or not all(path.required):
+            return None
+        return frozenset(msgspec.json.encode(value) for value in path.allowed)
+
     def _judge(self, schema: Schema) -> Condition:
         if _has_reference(schema):
             if self._moved is None:

@@ -60,6 +60,19 @@ class Extractor:
             return self._rows_in_one_pass(self._reads[0], documents)
         return [self._row(document) for document in documents]
 
+    def raw_rows(self, documents: Sequence[bytes]) -> Sequence[Sequence[bytes | msgspec.Raw]]:
+        """Return what `rows` does, some values as `Raw`: for whoever only joins them.
+
+        What is `Raw` keeps its document in memory.
+        """
+        if not self._one_pass:
+            return self.rows(documents)
+        [read] = self._reads
+        try:
+            return list(map(read, documents))
+        except msgspec.DecodeError:
+            return self.rows(documents)
+
     def _rows_in_one_pass(self, read: _Read, documents: Sequence[bytes]) -> list[Row]:
         rows: list[Row] = []
         add = rows.append

@@ -39,6 +39,7 @@ class Reducer:
             each.strategy == "lastWriteWins" and each.associative for each in alternatives
         )
         self._deletes = any(each.delete for each in alternatives)
+        self._delete_texts = self._root.delete_texts() if self._deletes else None
 
     @property
     def last_write_wins(self) -> bool:
@@ -67,6 +68,24 @@ class Reducer:
     def is_tombstone(self, document: bytes) -> bool:
         """Tell whether a full reduction with this newer document deletes."""
         return self._deletes and self._root.settled(document).annotation.delete
+
+    def tombstones(self, documents: Sequence[bytes]) -> list[int]:
+        """Return the places of the documents that `is_tombstone` is true of."""
+        if not self._deletes:
+            return []
+        texts = self._delete_texts
+        if texts is None:
+            return [n for n, document in enumerate(documents) if self.is_tombstone(document)]
+        # Nearly every batch has none, and a search in all its text is quicker than any look inside.
+        texts |= {b"\\"}
+        whole = b"".join(documents)
+        if not any(text in whole for text in texts):
+            return []
+        return [
+            n
+            for n, document in enumerate(documents)
+            if any(text in document for text in texts) and self.is_tombstone(document)
+        ]
 
     def combined(self, documents: Sequence[bytes]) -> list[bytes]:
         """Combine updates of one key, oldest first, into as few as can stand for them, in order."""

@@ -6,11 +6,12 @@ that.
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from estuary_cdk.errors import CdkError
 from estuary_cdk.logs import bind, get_logger
@@ -26,6 +27,8 @@ from flow_local.tasks import (
     run_capture,
     run_materialization,
 )
+
+COLLECTOR_THRESHOLDS: Final = (100_000, 20, 100)
 
 log = get_logger(__name__)
 
@@ -54,6 +57,14 @@ async def supervise(tasks: Sequence[Task], world: World, plan: Plan, board: Boar
     """
     failures: list[Failure] = []
     board.tasks = [_progress(task) for task in tasks]
+    with _collecting_rarely():
+        await _all(tasks, world, plan, board, failures)
+    return failures
+
+
+async def _all(
+    tasks: Sequence[Task], world: World, plan: Plan, board: Board, failures: list[Failure]
+) -> None:
     async with asyncio.TaskGroup() as group:
         captures = []
         for task, progress in zip(tasks, board.tasks, strict=True):
@@ -65,7 +76,17 @@ async def supervise(tasks: Sequence[Task], world: World, plan: Plan, board: Boar
             await asyncio.wait(captures)
         plan.ending.sources_ended.set()
         world.collections.changes.notify()
-    return failures
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Look for cycles seldom: transactions hold many small values, none of which is in one."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _progress(task: Task) -> TaskProgress:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Raw
+
 from estuary_cdk.protocol.codec import Stores, load_line, store_block
 from estuary_cdk.protocol.materialize import MaterializationBinding
 from estuary_cdk.protocol.message import present
@@ -128,7 +130,7 @@ class Gathered:
 
     def _load(self, key: bytes, row: Row) -> bytes:
         self._asked.add(key)
-        return load_line(self._fields.index, _array(row), _base64(key, row))
+        return load_line(self._fields.index, _array(row), _base64(key))
 
     def loaded(self, documents: Sequence[bytes]) -> bytes:
         """Take stored documents; return the first key that wasn't asked for, if any, as JSON."""
@@ -185,36 +187,35 @@ class Gathered:
         return repeated, documents, marks
 
     def _mark_deletes(self, documents: list[bytes], marks: list[int]) -> None:
-        for place, is_tombstone in enumerate(map(self._fields.reducer.is_tombstone, documents)):
-            if is_tombstone:
-                marks[place] += DELETE
+        for place in self._fields.reducer.tombstones(documents):
+            marks[place] += DELETE
 
     def _spelt(self, keys: list[bytes], documents: list[bytes], marks: list[int]) -> bytes:
         fields = self._fields
         count = fields.key_count
-        rows = fields.row.rows(documents)
+        rows = fields.row.raw_rows(documents)
         values = [row[count:] for row in rows]
         for place in fields.published:
             self._tell_time(values, place - count)
         stores = Stores(
             keys=[b",".join(row[:count]) for row in rows],
-            packed=[_base64(key, row[:count]) for key, row in zip(keys, rows, strict=True)],
+            packed=list(map(_base64, keys)),
             values=list(map(b",".join, values)),
             documents=documents if fields.has_document else None,
             marks=marks,
         )
         return store_block(fields.index, stores)
 
-    def _tell_time(self, values: list[Row], place: int) -> None:
+    def _tell_time(self, values: list[Sequence[bytes | Raw]], place: int) -> None:
         """Put the time for which a UUID stands in its place."""
         at = self._published.at
         for number, row in enumerate(values):
-            values[number] = (*row[:place], at(row[place]), *row[place + 1 :])
+            values[number] = (*row[:place], at(bytes(row[place])), *row[place + 1 :])
 
 
 def _array(row: Row) -> bytes:
     return b"[" + b",".join(row) + b"]"
 
 
-def _base64(key: bytes, row: Row) -> bytes:
-    return binascii.b2a_base64(packed_of(key, row), newline=False)
+def _base64(key: bytes) -> bytes:
+    return binascii.b2a_base64(packed_of(key), newline=False)

@@ -335,3 +335,33 @@ def test_partial_reductions_are_associative(first, second, third):
     right = combined(first, combined(second, third))
     if left is not None and right is not None:
         assert normal(left) == normal(right)
+
+
+DELETES = (
+    b'{"if":{"properties":{"_meta":{"properties":{"op":{"const":"d"}},"required":["op"]}},'
+    b'"required":["_meta"]},"then":{"reduce":{"strategy":"merge","delete":true}}}'
+)
+DELETES_BY_DEFAULT = DELETES.replace(b',"required":["op"]', b"")
+
+
+@given(
+    st.sampled_from([DELETES, DELETES_BY_DEFAULT, b"{}"]),
+    st.lists(
+        st.sampled_from(
+            [
+                b'{"_meta":{"op":"d"}}',
+                b'{"_meta":{"op":"\\u0064"}}',
+                b'{"_meta":{"op":"c"},"x":"d"}',
+                b'{"_meta":{"op":"u"}}',
+                b'{"_meta":{}}',
+                b"{}",
+                b'{"a":"\\n"}',
+            ]
+        )
+    ),
+)
+def test_the_tombstones_of_a_batch_are_those_of_its_documents(schema, documents):
+    reducer = Reducer(schema)
+    assert reducer.tombstones(documents) == [
+        place for place, document in enumerate(documents) if reducer.is_tombstone(document)
+    ]

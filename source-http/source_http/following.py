@@ -113,33 +113,41 @@ class _Following:
     async def sweep(self, connected: Client) -> None:
         """Read the file if it changed, as often as it takes to read one version to its end."""
         known = validators(self.state, self._recipe)
-        sweep: Sweep | None = Sweep(self.state, self._recipe, file_name(self.stream), self._key)
-        async with opened(connected, self.stream, known) as file:
-            decision = await self._decided(file)
-            if decision is Plan.NOTHING:
-                return
-            if decision is Plan.READ and sweep is not None:
-                sweep = await self._tried(sweep, file)
-        starts = 1
-        while sweep is not None:
-            starts += 1
-            if starts > STARTS_MAX:
-                raise TransientError(
-                    f"can't read {file_name(self.stream)!r}: it changed or broke off "
-                    f"{STARTS_MAX} times before its end"
-                )
-            async with opened(connected, self.stream) as file:
-                sweep = await self._tried(sweep, file)
+        sweep = Sweep(self.state, self._recipe, file_name(self.stream), self._key)
+        decision: Plan | None = None
+        for _ in range(STARTS_MAX):
+            async with opened(connected, self.stream, None if decision else known) as file:
+                if decision is None:
+                    decision = await self._decided(file)
+                    if decision is Plan.NOTHING:
+                        return
+                    if decision is not Plan.READ:
+                        continue
+                again = await self._tried(sweep, file)
+                if again is None:
+                    return
+                sweep = again
+        raise TransientError(
+            f"can't read {file_name(self.stream)!r}: it changed or broke off {STARTS_MAX} times "
+            "before its end"
+        )
 
-    async def _decided(self, file: Download) -> Plan:
-        """Return NOTHING, all done, or READ, or COMPARE when the file, spent now, has changed."""
+    async def _decided(self, file: Download) -> Plan | None:
+        """Return NOTHING, all done, or READ, or COMPARE when the file, spent now, has changed.
+
+        None means that it broke off before that was clear.
+        """
         offer = version(file.headers)
         decision = plan(self.state, self._recipe, offer)
         if file.unchanged or decision is Plan.NOTHING:
             await self._done({})
             return Plan.NOTHING
         if decision is Plan.COMPARE:
-            found = await self._hashed(file, offer)
+            try:
+                found = await self._hashed(file, offer)
+            except ContentChanged as error:
+                log.warning("download starts again", stream=self.stream.name, reason=str(error))
+                return None
             known = self.state.complete
             if known is not None and known.sha256 == found.sha256:
                 await self._done({} if found == known else {"complete": found.model_dump()})

@@ -188,6 +188,15 @@ async def test_a_broken_download_that_cannot_resume_starts_again(site):
     assert site.collection() == expected(content)
 
 
+async def test_a_download_that_breaks_while_it_is_compared_is_compared_again(site):
+    file = site.file("f.csv", rows(0, 15_000).encode())
+    site.stream("f.csv")
+    await site.run()
+    file.breaks = [None, 100_000]
+    assert (await site.run()).documents == []
+    assert len(site.http.requests) == 2
+
+
 async def test_a_download_that_always_breaks_fails_and_keeps_what_it_has(site, small_steps):
     content = rows(0, 20_000).encode()
     file = site.file("f.csv", content)

@@ -199,6 +199,12 @@ class Pipeline:
             )
         assert done.returncode == 0, self.said()
 
+    def journals(self) -> dict[str, int]:
+        """Return the size of every file of the collections."""
+        files = (self.directory / ".flow-local").rglob("*")
+        known = {str(p): p.stat().st_size for p in files if p.is_file()}
+        return {path: size for path, size in known.items() if "recovery" not in path}
+
     def said(self) -> str:
         """Return the end of what the processes logged."""
         return self.log.read_text()[-3000:]

@@ -17,13 +17,13 @@ BindingT = TypeVar("BindingT", capture.CaptureBinding, materialize.Materializati
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """What was applied last of a task; empty for a new one."""
+    """What was built last of a task, to be applied; empty for a new one."""
 
     spec: bytes = b""
     version: str = ""
 
     def built(self, kind: type[SpecT]) -> SpecT | None:
-        """Return the spec that was applied last."""
+        """Return the spec that was built last."""
         return msgspec.json.decode(self.spec, type=kind) if self.spec else None
 
 

@@ -25,7 +25,7 @@ OnEvent = Callable[[str, LogEvent], None]
 class Surroundings:
     """What a build depends on besides the catalog.
 
-    `last` returns what was applied last of a task; `inferred` has the schemas inferred so far by
+    `last` returns what was built last of a task; `inferred` has the schemas inferred so far by
     collection; `on_event` gets what connectors log, with the task's name.
     """
 

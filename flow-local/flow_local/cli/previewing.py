@@ -238,7 +238,8 @@ class _Printer:
                 hint="fix the collection's schema, or the source's data",
             )
         combined = self._combiner.combined(documents)
-        for document in self._stamper.stamped(combined, self._clock.now()):
+        lines = self._stamper.stamped(combined, self._clock.now())
+        for document in lines.split(b"\n")[:-1]:
             shown = self._uuid.sub(UUID_PLACEHOLDER.encode(), document, count=1)
             _line(self._prefix + shown + b"]")
 

@@ -109,12 +109,15 @@ class _Runner:
 
     async def _built(self, world: World | None) -> Built:
         lasts: dict[str, Last] = {}
+        inferred: dict[str, bytes] = {}
         if world is not None:
+            inferred = await world.recovery.inferred()
             for name in (*self.loaded.captures, *self.loaded.materializations):
                 record = await world.recovery.task(name)
-                lasts[name] = Last(record.spec, record.version)
+                lasts[name] = Last(record.built, record.built_version)
         surroundings = Surroundings(
             last=lambda name: lasts.get(name, Last()),
+            inferred=inferred,
             on_event=relay,
             log_level=self.options.log_level or "info",
         )

@@ -36,13 +36,18 @@ def validate_catalog(project: Project, log_level: str | None) -> None:
 
 async def _built(project: Project, loaded: Catalog, level: str) -> Built:
     lasts: dict[str, Last] = {}
+    inferred: dict[str, bytes] = {}
     if project.has_run:
         with project.recorded() as database:
+            inferred = database.inferred()
             for name in database.tasks():
                 record = database.task(name)
-                lasts[name] = Last(record.spec, record.version)
+                lasts[name] = Last(record.built, record.built_version)
     surroundings = Surroundings(
-        last=lambda name: lasts.get(name, Last()), on_event=relay, log_level=level
+        last=lambda name: lasts.get(name, Last()),
+        inferred=inferred,
+        on_event=relay,
+        log_level=level,
     )
     return await built(loaded, surroundings, project.names)
 

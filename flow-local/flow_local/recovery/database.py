@@ -22,7 +22,9 @@ BUSY_S: Final = 5.0
 _SCHEMA: Final = """
 CREATE TABLE tasks (
     name     TEXT PRIMARY KEY,
-    spec     BLOB,     -- as applied last, JSON
+    built    BLOB,     -- spec as built last, JSON: it was, or is about to be, applied
+    built_version TEXT,
+    spec     BLOB,     -- spec as applied last, JSON
     version  TEXT,
     state    BLOB,     -- of the connector, JSON
     checkpoint BLOB,   -- of the runtime, JSON
@@ -49,6 +51,8 @@ class TaskRecord:
 
     spec: bytes = b""
     version: str = ""
+    built: bytes = b""
+    built_version: str = ""
     state: bytes = b""
     checkpoint: bytes = b""
     producer: bytes = b""
@@ -63,6 +67,8 @@ class Commit:
     task: str
     spec: bytes | None = None
     version: str | None = None
+    built: bytes | None = None
+    built_version: str | None = None
     state: bytes | None = None
     checkpoint: bytes | None = None
     producer: bytes | None = None
@@ -71,6 +77,12 @@ class Commit:
     ends: Mapping[str, int] = field(default_factory=dict)
     inferred: Mapping[str, bytes] = field(default_factory=dict)
     """Schemas by collection; each must have an end, now or before."""
+
+
+_CHANGING: Final = (
+    *("spec", "version", "built", "built_version"),
+    *("state", "checkpoint", "producer", "clock"),
+)
 
 
 class Database:
@@ -87,8 +99,8 @@ class Database:
         """Return what is known of a task."""
         with self._translated("read"):
             row = self._connection.execute(
-                "SELECT spec, version, state, checkpoint, producer, clock FROM tasks "
-                "WHERE name = ?",
+                "SELECT spec, version, built, built_version, state, checkpoint, producer, clock "
+                "FROM tasks WHERE name = ?",
                 (name,),
             ).fetchone()
             keys = self._connection.execute(
@@ -96,10 +108,12 @@ class Database:
             ).fetchall()
         if row is None:
             return TaskRecord()
-        spec, version, state, checkpoint, producer, clock = row
+        spec, version, built, built_version, state, checkpoint, producer, clock = row
         return TaskRecord(
             spec or b"",
             version or "",
+            built or b"",
+            built_version or "",
             state or b"",
             checkpoint or b"",
             producer or b"",
@@ -129,8 +143,7 @@ class Database:
         failpoint("recovery.before_commit")
         with self._translated("commit to"), self._transaction() as run:
             run.execute("INSERT OR IGNORE INTO tasks (name) VALUES (?)", (commit.task,))
-            columns = ("spec", "version", "state", "checkpoint", "producer", "clock")
-            changed = [name for name in columns if getattr(commit, name) is not None]
+            changed = [name for name in _CHANGING if getattr(commit, name) is not None]
             if changed:
                 # The names are the constants above.
                 assignments = ", ".join(f"{name} = ?" for name in changed)

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from estuary_cdk.errors import RemoteProtocolError
+from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
 from estuary_cdk.protocol import capture, materialize
 from estuary_cdk.protocol.flow import ConnectorState
@@ -32,13 +33,20 @@ async def applied(run: Run, record: TaskRecord) -> bytes:
     run.progress.phase = "applying"
     ask, spec = _asking(run, record)
     state = record.state or EMPTY
+    version = run.task.version
+    if record.built_version != version:
+        # Known before anything is done about it: what a first Apply had already made when it was
+        # killed is told from what is somebody else's by this alone.
+        built = Commit(run.task.name, built=spec, built_version=version)
+        await run.world.recovery.commit(built)
+        failpoint("apply.built")
     for _ in range(APPLIES_MAX):
         answer = await ask(state)
+        failpoint("apply.asked")
         if answer.action_description:
             log.info("applied", task=run.task.name, actions=answer.action_description)
         after = updated(state, answer.state)
         if not _more(answer.state):
-            version = run.task.version
             commit = Commit(run.task.name, spec=spec, version=version, state=after)
             await run.world.recovery.commit(commit)
             return after

@@ -13,6 +13,7 @@ def test_what_was_committed_is_there_after_a_restart(tmp_path):
     with opened(tmp_path) as database:
         assert database.task("acme/a") == TaskRecord()
         database.commit(Commit("acme/a", spec=b"{}", version="v1", ends={"acme/c": 10}))
+        database.commit(Commit("acme/a", built=b'{"b":1}', built_version="v2"))
         database.commit(
             Commit(
                 "acme/a",
@@ -28,7 +29,15 @@ def test_what_was_committed_is_there_after_a_restart(tmp_path):
         database.commit(Commit("acme/a", ends={"acme/c": 20}))
     with opened(tmp_path) as database:
         assert database.task("acme/a") == TaskRecord(
-            b"{}", "v1", b'{"x":1.0}', b"{}", b"123456", 1 << 60, {"k": b"\xff"}
+            spec=b"{}",
+            version="v1",
+            built=b'{"b":1}',
+            built_version="v2",
+            state=b'{"x":1.0}',
+            checkpoint=b"{}",
+            producer=b"123456",
+            clock=1 << 60,
+            max_keys={"k": b"\xff"},
         )
         assert database.ends() == {"acme/c": 20, "acme/d": 1 << 50}
         assert database.inferred() == {"acme/c": b'{"x":1}'}

@@ -208,7 +208,8 @@ class Conversation:
         except RemoteProtocolError as error:
             raise self._violation(
                 RemoteProtocolError(
-                    f"the connector exited with status 0 in the middle of its work: {error.message}"
+                    "the connector exited with status 0 in the middle of its work",
+                    hint=error.message,
                 )
             ) from error
         self._ended = True

@@ -24,6 +24,8 @@ _LEVELS: Final = {
 _ALARMING: Final = re.compile(
     r"error|failed|panic|timeout|unable|unrecognised|unrecognized", re.IGNORECASE
 )
+# How container engines end what they say of an error.
+_HELP: Final = re.compile(r"\s*(See|Run) '(docker|podman) .*--help'")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -40,9 +42,10 @@ class LogEvent:
 
     @property
     def sentence(self) -> str:
-        """What to tell a user of it: the last line of raw text, else the message."""
+        """What to tell a user of it: the last line of raw text that tells something, or all."""
         lines = self.message.splitlines() if self.raw else [self.message]
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        telling = [line.strip() for line in lines if line.strip() and not _HELP.match(line)]
+        return telling[-1] if telling else self.message.strip()
 
 
 class LogDecoder:

@@ -212,13 +212,15 @@ class _Session:
         while True:
             version = changes.version
             ending = self._run.ending.sources_ended.is_set() and self._run.ending.until_idle
-            for binding, source in enumerate(self._sources):
-                while block := await self._thread.run(source.read):
+            progressed = False
+            for binding, source in enumerate(self._sources):  # By turns: none waits for another.
+                if block := await self._thread.run(source.read):
+                    progressed = True
                     began = began or clock.monotonic()
                     size += await self._add(binding, block)
                     if self._is_large(size) or clock.monotonic() - began >= TRANSACTION_S_MAX:
                         return True
-            if version != changes.version:
+            if progressed or version != changes.version:
                 continue
             if acknowledged.done():
                 if size:
@@ -241,6 +243,7 @@ class _Session:
         count, lines = self._gathered[binding].add(documents)
         if count:
             await self._talk.send_block(Load, count, lines)
+        self._run.progress.bindings[binding].backlog_bytes = self._sources[binding].backlog
         return len(block)
 
     def _new_max_keys(self) -> dict[str, bytes]:

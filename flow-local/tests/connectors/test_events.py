@@ -49,3 +49,12 @@ def test_an_endless_line_is_cut_rather_than_kept():
     found = [event for _ in range(40) for event in decoder.feed(b"x" * 65536)]
     assert found
     assert all(len(event.message) < 1 << 21 for event in found)
+
+
+def test_the_help_that_a_container_engine_offers_is_not_the_error():
+    [event] = events_of(
+        b"Unable to find image 'acme/nope:v1' locally\n"
+        b"docker: Error response from daemon: pull access denied for acme/nope.\n"
+        b"\nRun 'docker run --help' for more information\n"
+    )
+    assert event.sentence == "docker: Error response from daemon: pull access denied for acme/nope."

@@ -105,7 +105,7 @@ def catalog(directory: Path, capture: object, materialization: object) -> Path:
 
 def source(bench: Bench) -> dict[str, object]:
     config = {"streams": [{"name": "events", "url": bench.url}]}
-    binding = {"resource": {"name": "events"}, "target": "bench/events"}
+    binding = {"resource": {"stream": "events"}, "target": "bench/events"}
     return {"endpoint": local("source-http", **config), "bindings": [binding]}
 
 
@@ -180,7 +180,7 @@ def opening(bench: Bench) -> bytes:
     """Return the request that starts source-http on the data."""
     collection = {"name": "bench/events", "key": KEY, "writeSchema": SCHEMA}
     binding = {
-        "resourceConfig": {"name": "events"},
+        "resourceConfig": {"stream": "events"},
         "resourcePath": ["events"],
         "collection": collection,
         "stateKey": "events",

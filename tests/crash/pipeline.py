@@ -56,7 +56,7 @@ captures:
           streams:
             - {{name: rows, url: "{url}", key: [/id]}}
     bindings:
-      - {{resource: {{name: rows}}, target: crash/rows}}
+      - {{resource: {{stream: rows}}, target: crash/rows}}
 materializations:
   crash/materialization:
     endpoint:

@@ -42,7 +42,7 @@ def test_whoever_is_killed_whenever_the_table_equals_the_source(part, tmp_path) 
                     table.change()
             victim = chance.choices(list(killed), [4, 4, 2])[0]
             deadline = time.monotonic() + PATIENCE_S_MAX
-            # Processes that only answer a question die young; those that move documents grow old.
+            # Processes that only answer a question die young, those that move documents old.
             age_s = chance.uniform(0, AGE_S_MAX)
             while not run.kill(victim, age_s):
                 assert time.monotonic() < deadline, f"no {victim} to kill: {run.said()}"

@@ -22,7 +22,7 @@ captures:
               url: https://cdn.jsdelivr.net/npm/vega-datasets@2/data/seattle-weather.csv
     interval: 5m # how often to look for changes
     bindings:
-      - resource: {name: weather}
+      - resource: {stream: weather}
         target: demo/weather
 
 collections:

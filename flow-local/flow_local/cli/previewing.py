@@ -238,8 +238,8 @@ class _Printer:
                 hint="fix the collection's schema, or the source's data",
             )
         combined = self._combiner.combined(documents)
-        lines = self._stamper.stamped(combined, self._clock.now())
-        for document in lines.split(b"\n")[:-1]:
+        lines = self._stamper.stamped(combined, self._clock.now()).split(b"\n")
+        for document in lines[:-1]:
             shown = self._uuid.sub(UUID_PLACEHOLDER.encode(), document, count=1)
             _line(self._prefix + shown + b"]")
 

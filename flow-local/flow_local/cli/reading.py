@@ -37,7 +37,7 @@ def _print(collections: Collections, name: str, limit: int | None, out: BinaryIO
     left = limit
     while left != 0 and (block := reader.read(end)):
         if left is not None:
-            lines = block.splitlines(keepends=True)[:left]
+            lines = block.split(b"\n", left)[:-1]
             left -= len(lines)
-            block = b"".join(lines)
+            block = b"".join(line + b"\n" for line in lines)
         out.write(block)

@@ -7,7 +7,7 @@ catalog leaves everything as it was.
 import asyncio
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ from flow_local.supervisor import (
     supervise,
     until_stopped,
 )
-from flow_local.tasks import Ending, World
+from flow_local.tasks import CaptureTask, Ending, Task, World
 
 log = get_logger(__name__)
 
@@ -91,49 +91,83 @@ class _Runner:
     view: View
 
     async def run(self) -> list[Failure]:
+        """Return the tasks that failed; raises CommandFailed where none could run, or in time."""
+        try:
+            async with asyncio.timeout(self.options.timeout_s) as limit:
+                return await self._run()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise CommandFailed(UNHEALTHY, self._unfinished())
+
+    async def _run(self) -> list[Failure]:
         async with AsyncExitStack() as stack:
             world = None
             if self.project.has_run:
                 world = await stack.enter_async_context(self._directory())
             result = await self._built(world)
-            if result.failures:
-                raise refused(result.failures.values())
-            _tell_left_out(result)
             if world is None:
                 world = await stack.enter_async_context(self._directory())
-            return await self._supervised(result, world)
+            done: set[str] = set()
+            if result.waiting:
+                first = self._before_inference(result)
+                if failures := await self._supervised(first, world, until_idle=True):
+                    return failures
+                done = {task.name for task in first} if self.options.until_idle else set()
+                result = await self._built(world)
+            _tell_left_out(result)
+            tasks = [task for task in self._in_order(result) if task.name not in done]
+            return await self._supervised(tasks, world, until_idle=self.options.until_idle)
+
+    def _before_inference(self, result: Built) -> list[Task]:
+        """Return what runs first, so that the schemas that others wait for can be inferred.
+
+        Where all tasks end when idle, that is all that are ready, for they needn't run twice.
+        """
+        wanted = {name for waiting in result.waiting.values() for name in waiting}
+        return [
+            task
+            for task in self._in_order(result)
+            if self.options.until_idle
+            or (isinstance(task, CaptureTask) and wanted.intersection(task.collections))
+        ]
+
+    def _in_order(self, result: Built) -> list[Task]:
+        names = (*self.loaded.captures, *self.loaded.materializations)
+        return [result.tasks[name] for name in names if name in result.tasks]
 
     def _directory(self) -> AbstractAsyncContextManager[World]:
         level = self.options.log_level or "info"
         return data_directory(self.project.data_directory, relay, SystemClock(), level)
 
     async def _built(self, world: World | None) -> Built:
+        """Build all tasks; raises CommandFailed where one can't be."""
         lasts: dict[str, Last] = {}
-        inferred: dict[str, bytes] = {}
+        inferred: Mapping[str, bytes] = {}
         if world is not None:
-            inferred = await world.recovery.inferred()
             for name in (*self.loaded.captures, *self.loaded.materializations):
                 record = await world.recovery.task(name)
                 lasts[name] = Last(record.built, record.built_version)
+            inferred = await world.recovery.inferred()
         surroundings = Surroundings(
             last=lambda name: lasts.get(name, Last()),
             inferred=inferred,
             on_event=relay,
             log_level=self.options.log_level or "info",
         )
-        return await built(self.loaded, surroundings, self.project.names)
+        result = await built(self.loaded, surroundings, self.project.names)
+        if result.failures:
+            raise refused(result.failures.values())
+        return result
 
-    async def _supervised(self, result: Built, world: World) -> list[Failure]:
-        plan = Plan(Ending(until_idle=self.options.until_idle))
-        names = (*self.loaded.captures, *self.loaded.materializations)
-        tasks = [result.tasks[name] for name in names if name in result.tasks]
+    async def _supervised(
+        self, tasks: Sequence[Task], world: World, *, until_idle: bool
+    ) -> list[Failure]:
+        if not tasks:
+            return []
+        plan = Plan(Ending(until_idle=until_idle))
         async with self.view(self.board, world.clock):
-            try:
-                async with asyncio.timeout(self.options.timeout_s):
-                    return await supervise(tasks, world, plan, self.board)
-            except TimeoutError:
-                pass
-        raise CommandFailed(UNHEALTHY, self._unfinished())
+            return await supervise(tasks, world, plan, self.board)
 
     def _unfinished(self) -> list[str]:
         """Say of each task that isn't done where it is."""

@@ -1,6 +1,7 @@
 """`validate`: the catalog as its connectors see it, field by field."""
 
 import asyncio
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +37,7 @@ def validate_catalog(project: Project, log_level: str | None) -> None:
 
 async def _built(project: Project, loaded: Catalog, level: str) -> Built:
     lasts: dict[str, Last] = {}
-    inferred: dict[str, bytes] = {}
+    inferred: Mapping[str, bytes] = {}
     if project.has_run:
         with project.recorded() as database:
             inferred = database.inferred()

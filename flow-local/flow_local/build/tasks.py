@@ -129,4 +129,6 @@ def _located(task: Capture | Materialization, error: CdkError) -> CdkError:
     """Add the place of the task's endpoint, which is where most mistakes are mended."""
     if isinstance(error, CatalogError):
         return error
-    return CatalogError(error.message, location=task.endpoint.location, hint=error.hint)
+    located = CatalogError(error.message, location=task.endpoint.location, hint=error.hint)
+    located.__cause__ = error
+    return located

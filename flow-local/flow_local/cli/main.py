@@ -33,7 +33,7 @@ FLOW_YAML: Final = Path("flow.yaml")
 
 app = typer.Typer(
     name="flow-local",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,11 +43,27 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def flow_local(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Print help where no command is given."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"flow-local {version_of('flow-local')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 def _epilog(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 @app.command(
+    short_help="See it work: real files become SQLite tables.",
     epilog=_epilog("flow-local demo", "flow-local demo --directory /tmp/flow-demo"),
 )
 def demo(
@@ -61,7 +77,10 @@ def demo(
     demonstrate(directory)
 
 
-@app.command(epilog=_epilog("flow-local init", "flow-local init my-project"))
+@app.command(
+    short_help="Begin a catalog, from one that works.",
+    epilog=_epilog("flow-local init", "flow-local init my-project"),
+)
 def init(
     directory: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
 ) -> None:
@@ -72,6 +91,7 @@ def init(
 
 
 @app.command(
+    short_help="Run the catalog's tasks, once or for good.",
     epilog=_epilog(
         "flow-local run",
         "flow-local run --until-idle",
@@ -104,6 +124,7 @@ def run(
 
 
 @app.command(
+    short_help="Check the catalog with its connectors, field by field.",
     epilog=_epilog("flow-local validate", "flow-local validate --name acme/materialize-sqlite"),
 )
 def validate(
@@ -120,6 +141,7 @@ def validate(
 
 
 @app.command(
+    short_help="Ask captures what there is; write it into the catalog.",
     epilog=_epilog("flow-local discover", "flow-local discover --write --name acme/source-http"),
 )
 def discover(
@@ -140,7 +162,10 @@ def discover(
     discover_catalog(project, write=write, as_json=as_json, log_level=log_level)
 
 
-@app.command(epilog=_epilog("flow-local spec --name acme/source-http"))
+@app.command(
+    short_help="Print what connectors are and how they are configured.",
+    epilog=_epilog("flow-local spec --name acme/source-http"),
+)
 def spec(
     source: SourceOption = FLOW_YAML,
     name: NamesOption = None,
@@ -154,6 +179,7 @@ def spec(
 
 
 @app.command(
+    short_help="Run a capture, print its documents, store nothing.",
     epilog=_epilog(
         "flow-local preview --name acme/source-http",
         "flow-local preview --sessions 1 --timeout 10 --output-state",
@@ -202,6 +228,7 @@ def preview(  # noqa: PLR0913 - options are named by who types them
 
 
 @app.command(
+    short_help="Print the documents of a collection.",
     epilog=_epilog("flow-local read acme/orders", "flow-local read acme/orders --limit 10"),
 )
 def read(
@@ -220,7 +247,10 @@ def read(
     read_collection(Project(source, data_dir), collection, limit)
 
 
-@app.command(epilog=_epilog("flow-local status", "flow-local status --json"))
+@app.command(
+    short_help="Show what is committed and what waits.",
+    epilog=_epilog("flow-local status", "flow-local status --json"),
+)
 def status(
     source: SourceOption = FLOW_YAML,
     data_dir: DataOption = None,
@@ -235,6 +265,7 @@ def status(
 
 
 @app.command(
+    short_help="Forget the progress of a task, or everything.",
     epilog=_epilog("flow-local reset acme/source-http", "flow-local reset --yes"),
 )
 def reset(
@@ -257,7 +288,7 @@ def reset(
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 misused, 3 unhealthy or timed out."""
     try:
-        app()
+        app(prog_name="flow-local")
     except Exception as error:
         from flow_local.cli.endings import reported
 

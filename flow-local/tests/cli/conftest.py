@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 HERE = Path(__file__).parent
+PROGRAM = ("-m", "flow_local.cli.main")
 WAIT_S = 60
 DOCUMENTS = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}, {"id": 3, "name": "three"}]
 CATALOG = """\
@@ -73,8 +74,12 @@ class Project:
         self.out = path / "out.jsonl"
         self.write()
 
-    def write(self, catalog: str = CATALOG, **config) -> None:
-        config = config or {"documents": DOCUMENTS}
+    def write(self, *changes: tuple[str, str], **config) -> None:
+        """Write the catalog with changes to its text, each made once."""
+        catalog, config = CATALOG, config or {"documents": DOCUMENTS}
+        for before, after in changes:
+            assert before in catalog
+            catalog = catalog.replace(before, after, 1)
         for name, value in {
             "PYTHON": sys.executable,
             "SOURCE": HERE / "fake_source.py",
@@ -87,7 +92,7 @@ class Project:
 
     def start(self, *arguments: str, **options) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-m", "flow_local.cli.main", *arguments],
+            [sys.executable, *options.pop("program", PROGRAM), *arguments],
             cwd=self.path,
             env={**os.environ, "COLUMNS": "120", **options.pop("env", {})},
             stdin=subprocess.DEVNULL,
@@ -121,6 +126,14 @@ class Project:
         lines = self.out.read_bytes().splitlines()[: self.written] if self.written else []
         found = [msgspec.json.decode(line) for line in lines]
         return [{k: v for k, v in each.items() if k != "_meta"} for each in found]
+
+
+@pytest.fixture(scope="session")
+def used(tmp_path_factory) -> Project:
+    """A project that has run, for tests that write its catalog anew and leave its documents."""
+    project = Project(tmp_path_factory.mktemp("used"))
+    assert project.run("run", "--until-idle").code == 0
+    return project
 
 
 @pytest.fixture

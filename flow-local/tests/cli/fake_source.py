@@ -1,7 +1,8 @@
 """A capture connector for tests, told what to do by its config.
 
 `misbehave` is "exit" or "garbage" at validate, "exit later" or "garbage later" amid the stream.
-`documents` are emitted with one checkpoint, once; with `endless`, more of them go on and on.
+`documents` are emitted with one checkpoint, once; those of `again` every time; with `endless`, more
+and more of them follow; with `quiet`, nothing does until stdin ends.
 """
 
 import sys
@@ -24,9 +25,7 @@ def fail() -> None:
 
 def stream(config, state) -> None:
     say(opened={})
-    if state.get("done"):
-        return
-    for document in config.get("documents", []):
+    for document in config.get("again", []) or ([] if state.get("done") else config["documents"]):
         say(captured={"doc": document})
     if config.get("misbehave") == "exit later":
         fail()
@@ -34,6 +33,8 @@ def stream(config, state) -> None:
         print("Hello, world!", flush=True)
         sys.stdin.read()
     say(checkpoint={"state": {"updated": {"done": not config.get("endless")}, "mergePatch": True}})
+    if config.get("quiet"):
+        sys.stdin.read()
     number = 0
     while config.get("endless"):
         number += 1
@@ -45,6 +46,7 @@ def stream(config, state) -> None:
 for line in sys.stdin:
     [(kind, body)] = msgspec.json.decode(line).items()
     config = body.get("config") or body.get("capture", {}).get("config", {})
+    config = {"documents": [], **config}
     if kind == "spec":
         say(
             spec={

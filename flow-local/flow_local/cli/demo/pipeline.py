@@ -28,9 +28,9 @@ captures:
             # Nothing in it is a key: a document is known by its file and its place there.
             - {name: cars, url: "ADDRESScars.json"}
     bindings:
-      - {resource: {name: airports}, target: demo/airports}
-      - {resource: {name: seattle-temps}, target: demo/seattle-temps}
-      - {resource: {name: cars}, target: demo/cars}
+      - {resource: {stream: airports}, target: demo/airports}
+      - {resource: {stream: seattle-temps}, target: demo/seattle-temps}
+      - {resource: {stream: cars}, target: demo/cars}
 
 collections:
   demo/airports:

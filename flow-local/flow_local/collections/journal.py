@@ -53,12 +53,19 @@ class Journal:
         self._end = committed
         self._unsynced: list[Path] = []
         self._clean = False
+        self._doubted = False
 
     def append(self, block: bytes) -> None:
         """Add whole lines past the end; raises StorageError, after which only `rollback` helps."""
         if not block:
             return
         assert block.endswith(b"\n"), "journals hold whole lines"
+        if self._doubted:
+            raise StorageError(
+                f"can't write collection {self.name!r}: a commit to it failed half-way",
+                hint="run again: what was committed is found out at the start",
+                path=str(self.directory),
+            )
         self.rollback()
         if self._segment is None or self._end - self._segment_start >= self._segment_bytes_max:
             self._segment_start = self._end
@@ -96,6 +103,13 @@ class Journal:
     def give_up(self) -> None:
         """Make the next `append` roll back first: this attempt comes to nothing."""
         self._clean = False
+
+    def doubt(self) -> None:
+        """Refuse to go on: nobody knows whether the end of this attempt was recorded.
+
+        To cut it off would lose documents if it was.
+        """
+        self._doubted = True
 
     def rollback(self) -> None:
         """Cut off what isn't committed; at once after a start or a failure, else nothing.

@@ -185,8 +185,23 @@ class Staging:
         held = list(self._held)
         ends = await self._thread.run(lambda: {each.name: each.sync() for each in held})
         inferred = self._schemas()
-        failpoint("capture.before_commit")
+        try:
+            await self._record(state, ends, inferred)
+        except BaseException:
+            for journal in held:
+                journal.doubt()
+            raise
+        for target in self._targets:
+            if target.collection in inferred and target.inferred:
+                target.inferred.unrecorded = False
+        self.eligible_bytes = 0
+        self._release()
+        self._count()
+        return checkpoints
+
+    async def _record(self, state: bytes, ends: dict[str, int], inferred: dict[str, bytes]) -> None:
         identity = self._identity
+        failpoint("capture.before_commit")
         await self._recovery.commit(
             Commit(
                 identity.task,
@@ -199,14 +214,7 @@ class Staging:
         )
         failpoint("capture.after_commit")
         identity.state = state
-        for target in self._targets:
-            if target.collection in inferred and target.inferred:
-                target.inferred.unrecorded = False
-        self.eligible_bytes = 0
         self._collections.commit(ends)
-        self._release()
-        self._count()
-        return checkpoints
 
     def give_up(self) -> None:
         """Let go of what isn't committed."""

@@ -77,16 +77,6 @@ def test_all_that_the_source_has_arrives_once_and_the_process_ends(tmp_path):
 
 
 @pytest.mark.crash
-def test_a_kill_at_any_failpoint_loses_and_repeats_nothing(tmp_path):
-    for place in FAILPOINTS:
-        code, _ = ended(start(tmp_path, {"source": COUNT}, FAILPOINTS=place))
-        assert code in {-signal.SIGKILL, 0}
-    # A process that wasn't killed had nothing left to do, so the list is in the order of a run.
-    assert ended(start(tmp_path, {"source": COUNT}))[0] == 0
-    assert table(tmp_path) == sums()
-
-
-@pytest.mark.crash
 @pytest.mark.parametrize("place", FAILPOINTS)
 def test_a_kill_on_the_first_run_is_recovered_from(tmp_path, place):
     code, _ = ended(start(tmp_path, {"source": COUNT}, FAILPOINTS=place))

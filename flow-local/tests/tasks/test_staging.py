@@ -1,8 +1,10 @@
 import pytest
 from msgspec import Raw
 
+from estuary_cdk import failpoints
 from estuary_cdk.errors import ContractError
 from estuary_cdk.protocol.flow import ConnectorState
+from flow_local.collections import StorageError
 
 STATE = ConnectorState(updated=Raw(b'{"a":1}'), merge_patch=True)
 
@@ -92,3 +94,21 @@ async def test_what_was_inferred_by_an_attempt_that_failed_is_recorded_later(sta
         await second.commit()
         second.give_up()
         assert "acme/a" in await world.recovery.inferred()
+
+
+async def test_after_a_commit_of_doubtful_outcome_nothing_is_cut_off(stage):
+    async with stage.world() as world:
+        first = stage.staging_of(world, "acme/a", b"{}", 100)
+        first.add(0, documents(0, 3))
+        first.checkpoint(STATE)
+        failpoints.arm("recovery.after_commit=error")
+        with pytest.raises(failpoints.FailpointError):
+            await first.commit()
+        first.give_up()
+        second = stage.staging_of(world, "acme/a", b"{}", 100)
+        second.add(0, documents(3, 4))
+        second.checkpoint(STATE)
+        with pytest.raises(StorageError, match="a commit to it failed half-way"):
+            await second.commit()
+        second.give_up()
+    assert [each["id"] for each in await stage.documents("acme/a")] == [0, 1, 2]

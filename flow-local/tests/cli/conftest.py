@@ -1,14 +1,20 @@
 """Projects in temporary directories, and the command line run on them as a process."""
 
+import contextlib
 import hashlib
+import io
+import logging
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
+
+from flow_local.cli.main import main
 
 HERE = Path(__file__).parent
 PROGRAM = ("-m", "flow_local.cli.main")
@@ -106,6 +112,31 @@ class Project:
         with self.start(*arguments, **options) as process:
             out, err = process.communicate(timeout=WAIT_S)
         return Ended(process.returncode, out, err)
+
+    def call(self, *arguments: str, path: str | None = None) -> Ended:
+        """Run a command in this process, which is quicker; `path` replaces PATH.
+
+        For what ends by itself and neither takes signals nor shares its output.
+        """
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        root, argv, before = logging.getLogger(), sys.argv, os.environ["PATH"]
+        handlers, level, code = root.handlers[:], root.level, 0
+        sys.argv, os.environ["PATH"] = ["flow-local", *arguments], path or before
+        try:
+            with contextlib.chdir(self.path), redirect_stdout(out), redirect_stderr(err):
+                main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        finally:
+            sys.argv, os.environ["PATH"] = argv, before
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            logging.captureWarnings(capture=False)
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read())
+        return Ended(code, *texts)
 
     def digest(self) -> str:
         """What is on disk besides the catalog, but for the pid of who ran last."""

@@ -3,10 +3,10 @@
 
 def test_init_writes_a_catalog_that_is_good(tmp_path, project):
     (project.path / "flow.yaml").unlink()
-    ended = project.run("init")
+    ended = project.call("init")
     assert ended.code == 0
     assert ended.out.splitlines()[-1] == "Run it:  flow-local run --until-idle"
-    assert project.run("status").out.splitlines()[1:] == [
+    assert project.call("status").out.splitlines()[1:] == [
         "demo/materialize-sqlite has not run yet.",
         "demo/source-http has not run yet.",
     ]
@@ -14,7 +14,7 @@ def test_init_writes_a_catalog_that_is_good(tmp_path, project):
 
 def test_init_does_not_overwrite(project):
     before = (project.path / "flow.yaml").read_text()
-    ended = project.run("init")
+    ended = project.call("init")
     assert (ended.code, ended.sentence) == (
         2,
         (
@@ -27,11 +27,11 @@ def test_init_does_not_overwrite(project):
 
 def test_reset_of_a_task_makes_it_begin_anew(project, documents):
     project.run("run", "--until-idle")
-    refused = project.run("reset", "acme/table")
+    refused = project.call("reset", "acme/table")
     assert refused.code == 2
     assert "This forgets how far task 'acme/table' is" in refused.out
     assert refused.sentence == "can't reset without a yes (add --yes)"
-    assert project.run("reset", "acme/table", "--yes").code == 0
+    assert project.call("reset", "acme/table", "--yes").code == 0
     project.run("run", "--until-idle")
     assert project.stored == documents * 2
 
@@ -40,7 +40,7 @@ def test_reset_of_everything_says_what_it_removes_and_removes_no_more(project):
     project.run("run", "--until-idle")
     mine = project.path / ".flow-local" / "mine.txt"
     mine.write_text("not theirs")
-    ended = project.run("reset", "--yes")
+    ended = project.call("reset", "--yes")
     assert ended.code == 0
     lines = ended.out.splitlines()
     assert lines[:3] == [
@@ -50,4 +50,4 @@ def test_reset_of_everything_says_what_it_removes_and_removes_no_more(project):
     ]
     assert lines[3].startswith("  collection acme/events (")
     assert list(mine.parent.iterdir()) == [mine]
-    assert project.run("reset").out == "Nothing to reset: nothing has run in .flow-local yet.\n"
+    assert project.call("reset").out == "Nothing to reset: nothing has run in .flow-local yet.\n"

@@ -66,7 +66,7 @@ def test_real_files_become_tables_twice_and_then_follow_a_change(project):
 
 def test_a_directory_that_can_not_be_is_a_sentence(project):
     (project.path / "taken").write_text("a file")
-    ended = project.run("demo", "--directory", "taken")
+    ended = project.call("demo", "--directory", "taken")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
         "can't run the demo in 'taken': not a directory "

@@ -10,7 +10,7 @@ PLACEHOLDER = "DocUUIDPlaceholder-329Bb50aa48EAa9ef"
 
 
 def test_without_arguments_there_is_help_with_the_demo_first(used):
-    ended = used.run()
+    ended = used.call()
     commands = ended.out.partition("Commands:\n")[2].split("\n")
     assert commands[0].split()[0] == "demo"
     assert {"run", "discover", "spec", "validate", "preview"} < {
@@ -20,7 +20,7 @@ def test_without_arguments_there_is_help_with_the_demo_first(used):
 
 @pytest.mark.parametrize("command", ["run", "reset"])
 def test_the_help_of_a_command_shows_examples(used, command):
-    ended = used.run(command, "--help")
+    ended = used.call(command, "--help")
     assert ended.code == 0
     assert f"Examples:\n    flow-local {command}" in ended.out
 
@@ -28,7 +28,7 @@ def test_the_help_of_a_command_shows_examples(used, command):
 def test_validate_says_why_each_field_is_taken_or_not(used):
     used.write(("name: {type: string}", "name: {type: string}\n        secret: {type: string}"))
     before = used.digest()
-    ended = used.run("validate")
+    ended = used.call("validate")
     assert (ended.code, ended.err) == (0, "")
     rows = {line.split()[0]: line for line in ended.out.splitlines() if line.strip()}
     assert rows["events"].split() == ["events", "acme/events", "/id"]
@@ -43,7 +43,7 @@ def test_validate_fails_where_a_wanted_field_can_not_be_had(used):
         ("resource: {table: events}", "resource: {table: events}\n        fields: FIELDS"),
         ("FIELDS", "{recommended: true, require: {secret: {}}}"),
     )
-    ended = used.run("validate")
+    ended = used.call("validate")
     assert ended.code == 2
     assert ended.sentence == (
         "flow.yaml:25: can't build 'acme/table': field 'secret' of 'events': required by the "
@@ -55,20 +55,20 @@ def test_validate_fails_where_a_wanted_field_can_not_be_had(used):
 
 def test_spec_is_a_line_of_json_per_task(used):
     used.write()
-    source, table = used.run("spec").documents
+    source, table = used.call("spec").documents
     assert source["documentationUrl"] == "https://example.com"
     assert source["resourcePathPointers"] == ["/name"]
     assert table["protocol"] == 3032023
-    [named] = used.run("spec", "--name", "acme/table").documents
+    [named] = used.call("spec", "--name", "acme/table").documents
     assert named == table
 
 
 def test_discover_shows_what_there_is(used):
     used.write(resources=["events", "orders"])
-    shown = used.run("discover")
+    shown = used.call("discover")
     assert (shown.code, shown.err) == (0, "")
     assert "orders" in shown.out
-    [events, orders] = used.run("discover", "--json").documents
+    [events, orders] = used.call("discover", "--json").documents
     assert orders["recommendedName"] == "orders"
     assert orders["key"] == ["/id"]
     assert events["documentSchema"]["required"] == ["id"]
@@ -76,18 +76,18 @@ def test_discover_shows_what_there_is(used):
 
 def test_discover_writes_what_is_new(project):
     project.write(resources=["events", "orders"])
-    ended = project.run("discover", "--write")
+    ended = project.call("discover", "--write")
     assert ended.out.splitlines()[:2] == [
         "acme/source: wrote flow.yaml",
         "  added 1: acme/orders",
     ]
     assert "target: acme/orders" in (project.path / "flow.yaml").read_text()
-    again = project.run("discover", "--write")
+    again = project.call("discover", "--write")
     assert again.out.splitlines()[0] == "acme/source: nothing new for flow.yaml"
 
 
 def test_preview_prints_documents_and_states_and_stores_nothing(project):
-    ended = project.run("preview", "--output-state", "--output-apply")
+    ended = project.call("preview", "--output-state", "--output-apply")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
         r'["applied.actionDescription", "made \"things\" ready"]',
@@ -103,7 +103,7 @@ def test_preview_prints_documents_and_states_and_stores_nothing(project):
 
 def test_preview_goes_through_sessions_with_the_state_of_the_one_before(used):
     used.write(again=[{"id": 7}, {"id": 7, "name": "late"}], endless=True)
-    ended = used.run("preview", "--sessions", "1,2", "--initial-state", '{"first":1}')
+    ended = used.call("preview", "--sessions", "1,2", "--initial-state", '{"first":1}')
     documents = [document for _, document in ended.documents]
     assert [document["id"] for document in documents] == [7, 7, 1]
     assert [document.get("name") for document in documents] == ["late", "late", None]
@@ -111,22 +111,22 @@ def test_preview_goes_through_sessions_with_the_state_of_the_one_before(used):
 
 def test_preview_ends_when_nothing_comes_for_a_while(used):
     used.write(documents=[{"id": 1}], quiet=True)
-    ended = used.run("preview", "--timeout", "1")
+    ended = used.call("preview", "--timeout", "1")
     assert ended.code == 0
     assert len(ended.documents) == 1
 
 
 def test_preview_refuses_a_document_that_violates_its_schema(used):
     used.write(documents=[{"id": "one"}])
-    ended = used.run("preview")
+    ended = used.call("preview")
     assert (ended.code, ended.out) == (1, "")
     assert "can't capture a document into collection 'acme/events': at /id" in ended.sentence
 
 
 def test_read_prints_documents_up_to_a_limit(used):
-    assert [each["id"] for each in used.run("read", "acme/events").documents] == [1, 2, 3]
-    assert len(used.run("read", "acme/events", "--limit", "2").documents) == 2
-    assert used.run("read", "acme/events", "--limit", "0").out == ""
+    assert [each["id"] for each in used.call("read", "acme/events").documents] == [1, 2, 3]
+    assert len(used.call("read", "acme/events", "--limit", "2").documents) == 2
+    assert used.call("read", "acme/events", "--limit", "0").out == ""
 
 
 def test_read_ends_quietly_when_nobody_listens_any_more(used):
@@ -145,7 +145,7 @@ def test_read_ends_quietly_when_nobody_listens_any_more(used):
 
 def test_status_tells_what_is_committed_and_what_waits(used):
     used.write()
-    [source, table] = used.run("status", "--json").documents
+    [source, table] = used.call("status", "--json").documents
     assert source["task"] == "acme/source"
     assert source["kind"] == "capture"
     assert table["kind"] == "materialization"
@@ -154,12 +154,12 @@ def test_status_tells_what_is_committed_and_what_waits(used):
     assert binding["resource"] == "events"
     assert binding["committed_bytes"] > 0
     assert binding["backlog_bytes"] == 0
-    shown = used.run("status").out
+    shown = used.call("status").out
     assert "acme/table" in shown
 
 
 def test_status_of_a_project_that_never_ran(project):
-    assert project.run("status").out.splitlines() == [
+    assert project.call("status").out.splitlines() == [
         "Nothing has run in .flow-local yet.",
         "acme/source has not run yet.",
         "acme/table has not run yet.",

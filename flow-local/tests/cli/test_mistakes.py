@@ -90,14 +90,14 @@ def test_a_mistake_in_the_catalog_is_placed_and_touches_nothing(used, mistake, t
     change, sentence = CATALOG_MISTAKES[mistake]
     used.write(change)
     before = used.digest()
-    ended = used.run("run", "--until-idle", env={"PATH": str(tmp_path)})
+    ended = used.call("run", "--until-idle", path=str(tmp_path))
     assert (ended.code, ended.out, ended.err) == (2, "", sentence + "\n")
     assert used.digest() == before
 
 
 def test_a_mistake_in_a_new_project_leaves_nothing_behind(project):
     project.write(("[PYTHON, SOURCE]", "[source-nowhere]"))
-    assert project.run("run").code == 2
+    assert project.call("run").code == 2
     assert [path.name for path in project.path.iterdir()] == ["flow.yaml"]
 
 
@@ -105,16 +105,16 @@ def test_a_mistake_in_a_new_project_leaves_nothing_behind(project):
 def test_a_connector_that_misbehaves_is_told_and_nothing_of_it_is_visible(used, misbehave):
     documents = [{"id": 99, "name": "not to be seen"}]
     used.write(misbehave=misbehave, again=documents)
-    read, stored = used.run("read", "acme/events").out, used.stored
+    read, stored = used.call("read", "acme/events").out, used.stored
     ended = used.run("run", "--until-idle")
     assert (ended.code, ended.sentence) == (1, CONNECTOR_MISTAKES[misbehave])
     assert "Traceback" not in ended.err
-    assert (used.run("read", "acme/events").out, used.stored) == (read, stored)
+    assert (used.call("read", "acme/events").out, used.stored) == (read, stored)
 
 
 def test_a_document_that_violates_its_schema_hides_its_whole_transaction(used):
     used.write(again=[{"id": 98}, {"id": "ninety-nine"}])
-    read, stored = used.run("read", "acme/events").out, used.stored
+    read, stored = used.call("read", "acme/events").out, used.stored
     ended = used.run("run", "--until-idle")
     assert (ended.code, ended.sentence) == (
         1,
@@ -124,7 +124,7 @@ def test_a_document_that_violates_its_schema_hides_its_whole_transaction(used):
             "(fix the collection's schema, or the source's data)"
         ),
     )
-    assert (used.run("read", "acme/events").out, used.stored) == (read, stored)
+    assert (used.call("read", "acme/events").out, used.stored) == (read, stored)
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_space(project, documents):
@@ -195,5 +195,5 @@ def test_two_runs_on_one_directory_exclude_each_other(project):
 )
 def test_a_command_that_can_not_be_says_what_can(used, arguments, sentence):
     used.write()
-    ended = used.run(*arguments)
+    ended = used.call(*arguments)
     assert (ended.code, ended.out, ended.err) == (2, "", sentence + "\n")

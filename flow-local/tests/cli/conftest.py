@@ -102,10 +102,7 @@ class Project:
             cwd=self.path,
             env={**os.environ, "COLUMNS": "120", **options.pop("env", {})},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
         )
 
     def run(self, *arguments: str, **options) -> Ended:

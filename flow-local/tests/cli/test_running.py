@@ -1,9 +1,11 @@
 """`run`: from a catalog to documents where they belong, and how that is shown and ended."""
 
 import os
+import pty
 import re
 import signal
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -86,3 +88,22 @@ def test_what_was_checkpointed_before_ctrl_c_is_there_afterwards(project):
     read = project.run("read", "acme/events").documents
     assert len(read) >= len(stored) > 0
     assert [each["id"] for each in read] == list(range(1, len(read) + 1))
+
+
+def test_on_a_terminal_progress_is_a_table(project):
+    ours, theirs = pty.openpty()
+    with project.start("run", "--until-idle", stderr=theirs, env={"TERM": "xterm"}) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # The terminal's end, once the process has ended.
+            while chunk := os.read(ours, 1 << 16):
+                shown += chunk
+        os.close(ours)
+    assert process.returncode == 0
+    table = shown.decode().rpartition("Task ")[2]
+    rows = [line.split() for line in table.splitlines() if "acme" in line]
+    assert [(row[0], row[1], row[2], row[-1]) for row in rows] == [
+        ("acme/source", "acme/events", "3", "done"),
+        ("acme/table", "acme/events", "3", "done"),
+    ]
+    assert b'"level"' not in shown

@@ -56,6 +56,7 @@ def sources() -> tuple[Path, ...]:
 @cache
 def everything() -> tuple[Path, ...]:
     skipped = {".venv", ".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".hypothesis"}
+    skipped |= {".flow-local", "flow-demo"}  # what running it leaves
     found = (p for p in ROOT.rglob("*") if p.is_file() and not skipped & set(p.parts))
     return tuple(sorted(found))
 

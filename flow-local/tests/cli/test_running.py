@@ -107,3 +107,29 @@ def test_on_a_terminal_progress_is_a_table(project):
         ("acme/table", "acme/events", "3", "done"),
     ]
     assert b'"level"' not in shown
+
+
+INFERRED = (
+    "    schema:\n",
+    (
+        "    readSchema: {allOf: [{$ref: 'flow://write-schema'}, {$ref: 'flow://inferred-schema'}]}\n"
+        "    writeSchema:\n"
+    ),
+)
+
+
+def test_a_task_that_waits_for_an_inferred_schema_runs_once_it_is_known(project, documents):
+    project.write(INFERRED, ("        name: {type: string}\n", ""))
+    assert project.run("run", "--until-idle").code == 0
+    assert project.stored == documents
+    fields = {line.split()[0] for line in project.call("validate").out.splitlines() if line}
+    assert {"id", "name"} < fields
+
+
+def test_a_task_that_waits_in_vain_is_told_of(project):
+    project.write(INFERRED, documents=[])
+    ended = project.run("run", "--until-idle")
+    assert ended.code == 0
+    [waits] = [line for line in ended.logged if line["level"] == "warn"]
+    assert waits["message"] == "task waits until its collections have documents"
+    assert waits["fields"] == {"task": "acme/table", "waits": ["acme/events"]}

@@ -2,18 +2,18 @@
 
 import os
 import shutil
-import uuid
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from estuary_cdk.errors import ConfigError
+from flow_local.connectors import containers, engines, images
 
-ENGINES: Final = ("docker", "podman")
-# The limits that Flow gives every connector.
-IMAGE_MEMORY: Final = "1g"
-IMAGE_CPUS: Final = "2"
-_NAME_PREFIX: Final = "flow-local-"
+# Stands in a command for the name that each launch has of its own.
+_NAME: Final = "{name}"
+# What one finds out of an engine, the others know.
+_ONE_IMAGE_AT_A_TIME: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Endpoint:
         """Return the command of one launch, and the name it gives to what it starts."""
         if not self.removal:
             return self.argv, ""
-        name = f"{_NAME_PREFIX}{uuid.uuid4().hex}"
-        return tuple(name if part == _NAME_PREFIX else part for part in self.argv), name
+        name = containers.new_name()
+        return tuple(name if part == _NAME else part for part in self.argv), name
 
 
 def local(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Endpoint:
@@ -57,25 +57,30 @@ def local(command: Sequence[str], environment: Mapping[str, str] | None = None) 
 
 
 def image(name: str, environment: Mapping[str, str] | None = None) -> Endpoint:
-    """Return the endpoint of a container image, run by docker or podman.
+    """Return the endpoint of a container image, run by the engine that answers.
 
-    Raises ConfigError where neither is installed.
+    Waits for the engine, and for the image where it must be pulled: not for an event loop. Raises
+    ConfigError where there is no engine, no such image, or no way to run it here.
+
+    The container shares our network, as local databases are there; FLOW_CONTAINER_RUN_OPTIONS
+    holds more options of the engine's `run`, or others (`--volume /data:/data`).
     """
-    engine = next((engine for engine in ENGINES if shutil.which(engine)), None)
-    if engine is None:
-        raise ConfigError(
-            f"can't launch image {name!r}: neither docker nor podman is installed",
-            hint="install one of them, or use a local connector",
-        )
+    with _ONE_IMAGE_AT_A_TIME:
+        engine = engines.engine()
+        containers.remove_forgotten(engine)
+        found = images.present(engine, name)
+        terms = containers.terms(engine, name, containers.own_options())
+    before, after = found.arguments
     environment = {"LOG_FORMAT": "json", "FLOW_RUNTIME_CODEC": "json", **(environment or {})}
     # Values are handed over through the environment: an argument list is public.
-    passed = [part for key in sorted(environment) for part in ("--env", key)]
+    passed = [part for key in sorted({*environment, "LOG_LEVEL"}) for part in ("--env", key)]
     argv = (
-        *(engine, "run", "--rm", "--interactive", "--init", "--name", _NAME_PREFIX),
-        *("--platform", "linux/amd64", "--log-driver", "none"),
-        *("--memory", IMAGE_MEMORY, "--cpus", IMAGE_CPUS),
+        *(engine.program, *terms.engine, "run", "--rm", "--interactive", "--name", _NAME),
+        *("--network", "host", "--log-driver", "none"),
         *passed,
+        *terms.run,
+        *before,
         name,
+        *after,
     )
-    removal = (engine, "rm", "--force")
-    return Endpoint("IMAGE", argv, environment, removal=removal, title=name)
+    return Endpoint("IMAGE", argv, environment, removal=engine.removal, title=name)

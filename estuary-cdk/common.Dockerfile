@@ -9,20 +9,22 @@ ARG BASE_IMAGE=docker.io/library/python:3.12-slim
 
 FROM ${BASE_IMAGE} AS build
 WORKDIR /src
-RUN python3 -m venv /opt/connector \
+# One environment builds, the other is what the connector gets.
+RUN python3 -m venv /opt/build \
+ && python3 -m venv --without-pip /opt/connector \
  && printf '%s\n' \
       'set -eu' \
       '[ ! -f /run/secrets/index ] || . /run/secrets/index' \
       '[ ! -s /run/secrets/ca ] || export PIP_CERT=/run/secrets/ca' \
       'export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1' \
-      'exec /opt/connector/bin/python -m pip --quiet "$@"' > pip.sh \
+      'exec /opt/build/bin/python -m pip --quiet "$@"' > pip.sh \
  && printf '%s\n' \
       'import sys, tomllib' \
       'print(*tomllib.load(sys.stdin.buffer)["project"]["dependencies"], sep="\n")' \
       > dependencies.py
 
-# Three layers, from what changes least to what changes most: what the kit stands on, the kit, the
-# connector with what it alone needs. The first two are shared by all connectors.
+# From what changes least to what changes most: what the kit stands on, the kit, the
+# connector with what it alone needs. The layers up to the kit are shared by all connectors.
 COPY constraints.txt ./
 COPY estuary-cdk/pyproject.toml kit.toml
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -31,10 +33,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip-global,target=/etc/pip.conf \
     --mount=type=secret,id=pip-user,target=/root/.config/pip/pip.conf \
     python3 dependencies.py < kit.toml > kit.txt \
- && sh pip.sh install --constraint constraints.txt --requirement kit.txt "poetry-core>=2.0"
+ && sh pip.sh install "poetry-core>=2.0" \
+ && sh pip.sh --python /opt/connector install --constraint constraints.txt --requirement kit.txt
 
 COPY estuary-cdk estuary-cdk
-RUN sh pip.sh install --no-deps --no-build-isolation ./estuary-cdk
+RUN sh pip.sh wheel --no-deps --no-build-isolation --wheel-dir wheels ./estuary-cdk \
+ && sh pip.sh --python /opt/connector install --no-deps --no-index wheels/*.whl
 
 ARG CONNECTOR
 COPY ${CONNECTOR} ${CONNECTOR}
@@ -43,9 +47,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=index \
     --mount=type=secret,id=pip-global,target=/etc/pip.conf \
     --mount=type=secret,id=pip-user,target=/root/.config/pip/pip.conf \
-    sh pip.sh install --constraint constraints.txt --no-build-isolation "./${CONNECTOR}" \
- && sh pip.sh check \
- && sh pip.sh uninstall --yes poetry-core setuptools pip \
+    sh pip.sh wheel --no-deps --no-build-isolation --wheel-dir connector "./${CONNECTOR}" \
+ && sh pip.sh --python /opt/connector install --constraint constraints.txt connector/*.whl \
+ && sh pip.sh --python /opt/connector check \
  && ln -s "${CONNECTOR}" /opt/connector/bin/connector
 
 FROM ${BASE_IMAGE}

@@ -112,6 +112,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 [ -f "$connector/pyproject.toml" ] || fail "there is no $connector/pyproject.toml"
 
 engine=$(engine)
+bundle=$(ca_bundle)
 image="ghcr.io/estuary/$connector:local"
 secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT
@@ -122,7 +123,7 @@ options=(
   --build-arg "CONNECTOR=$connector" --build-arg "PROTOCOL=$protocol"
 )
 [ -z "${BASE_IMAGE:-}" ] || options+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
-secret ca "$(ca_bundle)"
+secret ca "$bundle"
 secret index "$secrets/index"
 secret pip-global /etc/pip.conf /etc/xdg/pip/pip.conf "/Library/Application Support/pip/pip.conf"
 secret pip-user "${PIP_CONFIG_FILE:-}" "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" \

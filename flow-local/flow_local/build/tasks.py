@@ -86,7 +86,7 @@ async def _build(
     task: Capture | Materialization,
     result: Built,
 ) -> None:
-    endpoint = launchable(task.endpoint)
+    endpoint = await asyncio.to_thread(launchable, task.endpoint)  # It may pull an image.
     connector = Connector(
         endpoint,
         task.name,

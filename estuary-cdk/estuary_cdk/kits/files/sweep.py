@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files.reading import Records
 from estuary_cdk.kits.files.stamp import Op, stamped
-from estuary_cdk.kits.files.tracked_keys import TrackedKeys, document_of, key_of
+from estuary_cdk.kits.files.tracked_keys import TrackedKeys, document_of, key_of, members
 
 DELETIONS_PER_CHECKPOINT = 10_000
 OFFSET_UNKNOWN = -1
@@ -130,6 +130,7 @@ class Sweep:
         self._recipe = recipe
         self._name = name
         self._key = key
+        self._key_in_meta = any(pointer.startswith("/_meta/") for pointer in key or ())
         self._present = dict(state.present)
         self._before = dict(state.present)
         self._unsaved_files: set[str] = set()
@@ -287,10 +288,12 @@ class Sweep:
     def _see(self, records: Records, at: int) -> bool:
         assert self._key is not None
         offset = records.first + at
-        document = msgspec.json.decode(b"{" + records.bodies[at])
-        meta = document.get("_meta")
-        ours = {"file": records.file, "offset": offset}
-        document["_meta"] = (meta if isinstance(meta, dict) else {}) | ours
+        document = members(b"{" + records.bodies[at])
+        if self._key_in_meta:
+            meta = bytes(document.get("_meta", b""))
+            theirs: dict[str, Any] = dict(members(meta)) if meta[:1] == b"{" else {}
+            ours = {"file": records.file, "offset": offset}
+            document["_meta"] = msgspec.Raw(msgspec.json.encode(theirs | ours))
         try:
             return self._keys.see(key_of(document, self._key))
         except LookupError as error:

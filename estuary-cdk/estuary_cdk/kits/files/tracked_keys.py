@@ -10,22 +10,33 @@ would become too large: `stopped` is true and nothing vanishes any more.
 """
 
 import base64
+import re
 import zlib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 KEYS_MAX = 200_000
 KEY_BYTES_MAX = 16 << 20
 BLOCKS_MAX = 256
 BLOCK_KEYS = 20_000
-SCALARS = (str, int, float, bool)
+DIGITS_MAX = 1_000
+
+_INTEGER = re.compile(rb"-?[1-9]\d*|0")
+_NOT_SCALAR = {b"", b"n", b"{", b"["}
+members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-def key_of(document: Any, pointers: Iterable[str]) -> bytes:
-    """Return the key of a decoded document; LookupError names the pointer that finds no scalar."""
-    return msgspec.json.encode([_key_value(document, pointer) for pointer in pointers])
+def key_of(document: Mapping[str, Raw], pointers: Iterable[str]) -> bytes:
+    """Return the key of a document given as its members' JSON text.
+
+    Only the key itself is decoded: a document may hold numbers that no float does. LookupError
+    names the pointer that finds no scalar.
+    """
+    return b"[" + b",".join([_key_value(document, pointer) for pointer in pointers]) + b"]"
 
 
 def document_of(key: bytes, pointers: Iterable[str]) -> dict[str, Any]:
@@ -40,13 +51,24 @@ def document_of(key: bytes, pointers: Iterable[str]) -> dict[str, Any]:
     return document
 
 
-def _key_value(document: Any, pointer: str) -> Any:
-    value = document
-    for token in _tokens(pointer):
-        value = value.get(token) if isinstance(value, dict) else None
-    if not isinstance(value, SCALARS):
-        raise LookupError(pointer)  # noqa: TRY004 - absent and unusable are one to the caller
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _key_value(document: Mapping[str, Raw], pointer: str) -> bytes:
+    first, *inner = _tokens(pointer)
+    value = bytes(document.get(first, b""))
+    for token in inner:
+        value = bytes(members(value).get(token, b"")) if value[:1] == b"{" else b""
+    if value[:1] in _NOT_SCALAR:
+        raise LookupError(pointer)
+    if value[:1] == b'"':
+        # One spelling for each string: escapes are a choice of who wrote it.
+        return msgspec.json.encode(msgspec.json.decode(value)) if b"\\" in value else value
+    return value if value.isalpha() or _INTEGER.fullmatch(value) else _number(value)
+
+
+def _number(value: bytes) -> bytes:
+    number = Decimal(value.decode())
+    if number.adjusted() < DIGITS_MAX and number == number.to_integral_value():
+        return b"%d" % int(number)
+    return value
 
 
 def _tokens(pointer: str) -> list[str]:

@@ -1,10 +1,12 @@
 """The tracked keys follow what is in the collection, through small patches."""
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from estuary_cdk.kits.files import tracked_keys
-from estuary_cdk.kits.files.tracked_keys import TrackedKeys, document_of, key_of
+from estuary_cdk.kits.files.tracked_keys import TrackedKeys, document_of, key_of, members
 
 
 def applied(blocks, patch):
@@ -59,4 +61,27 @@ def test_many_small_blocks_become_few(monkeypatch):
 def test_keys_go_to_documents_and_back():
     document = {"a": {"b~/c": 123456789012345678901234567890}, "d": "x", "e": True}
     pointers = ("/a/b~0~1c", "/d", "/e")
-    assert document_of(key_of(document, pointers), pointers) == document
+    raw = members(msgspec.json.encode(document))
+    assert document_of(key_of(raw, pointers), pointers) == document
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("1.0", b"[1]"),
+        ("-0", b"[0]"),
+        ("1e3", b"[1000]"),
+        ("123456789012345678901234567890.0", b"[123456789012345678901234567890]"),
+        ('"\\u0061\\/"', b'["a/"]'),
+        ('"a/"', b'["a/"]'),
+        ("false", b"[false]"),
+    ],
+)
+def test_a_key_is_the_same_however_its_value_is_spelled(written, key):
+    assert key_of(members(f'{{"huge":1e999,"k":{written}}}'.encode()), ["/k"]) == key
+
+
+@pytest.mark.parametrize("value", ["null", "[1]", '{"a":1}', '"x"'])
+def test_a_key_that_is_no_scalar_is_named(value):
+    with pytest.raises(LookupError, match="/k/a/b"):
+        key_of(members(f'{{"k":{{"a":{value}}}}}'.encode()), ["/k/a/b"])

@@ -224,32 +224,41 @@ STAGES: dict[str, Callable[[Bench], Measured]] = {
 
 
 @contextmanager
+def served(data: Path) -> Iterator[str]:
+    """Serve a file from a process of its own; yields its URL."""
+    options = ["0", "--bind", "127.0.0.1", "-d", str(data.parent)]
+    server = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert server.stdout is not None
+        port = server.stdout.readline().split(b"port ")[1].split()[0].decode()
+        yield f"http://127.0.0.1:{port}/{data.name}"
+    finally:
+        server.kill()
+        server.wait()
+        if server.stdout is not None:
+            server.stdout.close()
+
+
+@contextmanager
 def prepared(rows: int) -> Iterator[Bench]:
     """Make the data, serve it, and record what source-http says of it."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        (directory / "www").mkdir()
         data = directory / "www" / "events.csv"
+        data.parent.mkdir()
         subprocess.run([sys.executable, HERE / "events_csv.py", str(rows), data], check=True)
-        command = [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "-d"]
-        server = subprocess.Popen(
-            [command[0], "-u", *command[1:], str(data.parent)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            assert server.stdout is not None
-            port = server.stdout.readline().split(b"port ")[1].split()[0].decode()
-            bench = Bench(directory, rows, f"http://127.0.0.1:{port}/events.csv")
+        with served(data) as url:
+            bench = Bench(directory, rows, url)
             output = directory / "output.jsonl"
             measured([BIN / "source-http"], stdin=opening(bench), stdout=output)
             with output.open("rb") as said, bench.captured.open("wb") as kept:
                 kept.writelines(line for line in said if line.startswith(b'{"captured"'))
             output.unlink()
             yield bench
-        finally:
-            server.kill()
-            server.wait()
 
 
 def report(bench: Bench, results: dict[str, list[Measured]]) -> str:

@@ -24,6 +24,7 @@ from flow_local.connectors import (
     materialization_spec,
     validate_materialization,
 )
+from flow_local.connectors.process import launch
 
 pytestmark = pytest.mark.images
 ROWS = [(1, "Ann", 1.5), (2, "Bo", None), (12345678901234567890, "Zoë", -0.25)]
@@ -81,6 +82,43 @@ async def test_a_connector_that_is_stopped_leaves_no_container(build, engine):
     assert not own_containers(engine)
 
 
+async def test_a_connector_that_is_killed_leaves_no_container(build, engine):
+    process = await launch(image(build("materialize-sqlite")), lambda event: None)
+    await process.stdin.write(b'{"spec":{}}\n')
+    await process.stdin.flush()
+    assert await process.stdout.read()
+    assert own_containers(engine)
+    await process.kill()
+    assert not own_containers(engine)
+
+
+def test_a_connector_ends_when_flow_local_is_killed(build, engine):
+    script = [sys.executable, "-c", ABANDONING, build("materialize-sqlite")]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as abandoning:
+        assert abandoning.stdout.readline() == "at work\n"
+        [name] = own_containers(engine, abandoning.pid)
+        abandoning.kill()
+    ended = engine.ask("wait", name, wait_s=10)
+    assert ended.status == 0 or "no such container" in ended.complaint.lower()
+
+
+ABANDONING = """
+import asyncio, sys
+from flow_local.connectors import image
+from flow_local.connectors.process import launch
+
+async def main():
+    process = await launch(image(sys.argv[1]), lambda event: None)
+    await process.stdin.write(b'{"spec":{}}\\n')
+    await process.stdin.flush()
+    await process.stdout.read()
+    print("at work", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
 def test_a_container_whose_flow_local_was_killed_is_removed(build, engine):
     killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     argv, mine = image(build("materialize-sqlite")).named()
@@ -122,8 +160,8 @@ def test_a_catalog_with_images_makes_the_rows_that_it_makes_with_commands(build,
     assert [int(row[0]) for row in rows["image"]] == [key for key, _, _ in ROWS]
 
 
-def own_containers(engine) -> list[str]:
-    start = containers.new_name().partition(f"-{os.getpid()}-")[0] + f"-{os.getpid()}-"
+def own_containers(engine, pid: int | None = None) -> list[str]:
+    start = containers.new_name().partition(f"-{os.getpid()}-")[0] + f"-{pid or os.getpid()}-"
     names = engine.ask("ps", "--all", "--format", "{{.Names}}").out.split()
     return [name for name in names if name.startswith(start)]
 

@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# Sourced by the integration runs beside it: checks what they are called with, finds their tools, and
+# cleans up after them however they end.
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+VERSION="${VERSION:-dev}"
+child=""
+case_dir=""
+
+# begin DIRECTORY: choose the case of CONNECTOR in DIRECTORY, and make TEMP_DIR.
+begin() {
+  case_dir="$1/${CONNECTOR:-}"
+  if [ -z "${CONNECTOR:-}" ] || [ ! -f "$case_dir/setup.sh" ]; then
+    echo "can't test connector '${CONNECTOR:-}': there is no $case_dir/setup.sh" \
+      "(usage: CONNECTOR=source-http tests/run.sh)" >&2
+    exit 2
+  fi
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  trap _end EXIT
+  TEMP_DIR="$(mktemp -d)"
+  export CONNECTOR VERSION TEMP_DIR
+  if ! command -v flow-local >/dev/null; then
+    cd "$root"
+    . bin/environment
+    ensure_environment run
+    export PATH="$root/$VENV/bin:$PATH"
+  fi
+  cd "$case_dir"
+}
+
+_end() {
+  local status=$?
+  trap '' INT TERM
+  set +e
+  if [ -n "$child" ]; then
+    kill "$child" 2>/dev/null
+    wait "$child" 2>/dev/null
+  fi
+  if [ -f "$case_dir/cleanup.sh" ]; then
+    bash "$case_dir/cleanup.sh" || { echo "can't clean up: cleanup.sh failed" >&2; status=1; }
+  fi
+  rm -rf "$TEMP_DIR"
+  exit "$status"
+}
+
+# interruptibly COMMAND...: run it, and let Ctrl-C and SIGTERM end it and us at once.
+interruptibly() {
+  local status=0
+  "$@" &
+  child=$!
+  wait "$child" || status=$?
+  child=""
+  return "$status"
+}
+
+# endpoint CONFIG: the connector as VERSION wants it, as a stanza of a catalog.
+endpoint() {
+  if [ "$VERSION" = dev ]; then
+    printf '{"local":{"command":["%s"],"config":%s}}' "$CONNECTOR" "$1"
+  else
+    printf '{"connector":{"image":"ghcr.io/estuary/%s:%s","config":%s}}' "$CONNECTOR" "$VERSION" "$1"
+  fi
+}
+
+# expand FILE: print it with ${NAME} replaced by what the environment has; a name without is an error.
+expand() {
+  python3 -c 'if True:
+    import os, string, sys
+    print(string.Template(open(sys.argv[1]).read()).substitute(os.environ), end="")' "$1"
+}

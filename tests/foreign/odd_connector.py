@@ -1,0 +1,124 @@
+"""A connector by somebody else: plain Python, no kit, and odd wherever the protocol lets it be.
+
+It speaks snake_case, leaves defaults out or says null, sends enums as integers and big numbers as
+strings, reads packed keys alone, chats on stderr, ends slowly and doesn't mind SIGTERM. Its
+arguments say what it is: capture, which sends the config's documents, or materialize, which keeps
+documents by key in the file of the config's path.
+"""
+
+import base64
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+SLOW_S = 1.2
+LOCATION_REQUIRED, LOCATION_RECOMMENDED = 2, 3  # enums are integers here
+SCHEMA = {"type": "object", "additionalProperties": True, "x-odd": None}
+
+
+def say(kind, **fields):
+    nulls = {"spec": None, "applied": None, "unknown": {"x": [1, 2]}, "$internal": "b2Rk"}
+    nulls.pop(kind, None)
+    sys.stdout.write(json.dumps({**nulls, kind: {**fields, "no_such_field": 1}}, indent=None))
+    sys.stdout.write(" \r\n\n")
+    sys.stdout.flush()
+
+
+def chat():
+    print("Traceback-like chatter (not an error at all):", file=sys.stderr)
+    print('  in line 7\n\n    {"level": not JSON', file=sys.stderr, flush=True)
+    os.write(2, b'\xff\xfe\x00 bytes of no encoding\r\n{"lvl":"WARNING","msg":null,"fields":7}\n')
+
+
+def unpacked(text):
+    packed, at, values = base64.b64decode(text), 0, []
+    while at < len(packed):
+        code, at = packed[at], at + 1
+        if code == 0x02:
+            end = packed.index(0, at)
+            values.append(packed[at:end].decode())
+            at = end + 1
+        elif 0x0C <= code <= 0x1C:
+            size = abs(code - 0x14)
+            number = int.from_bytes(packed[at : at + size], "big")
+            values.append(number if code >= 0x14 else number - (1 << 8 * size) + 1)
+            at += size
+        else:
+            values.append({0x00: None, 0x26: False, 0x27: True}[code])
+    return values
+
+
+def capture(body):
+    config, sent = body["capture"]["config"], body.get("state", {}).get("sent", 0)
+    say("opened", explicit_acknowledgements=None)
+    if config.get("fails"):
+        raise PermissionError(config["fails"])
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "sum": {"type": "integer"}}
+    closed = {"type": "object", "properties": properties, "additionalProperties": False}
+    say("sourced_schema", schema_json=closed)
+    for document in config["documents"][sent:]:
+        say("captured", doc=document)
+    state = {"updated": {"sent": len(config["documents"])}, "merge_patch": None}
+    say("checkpoint", state=state)
+    while config.get("stays"):
+        time.sleep(0.1)
+
+
+def materialize(body):
+    path = Path(body["materialization"]["config"]["path"])
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    say("opened", runtime_checkpoint=None)
+    for line in sys.stdin:
+        [(kind, body)] = json.loads(line).items()
+        if kind == "acknowledge":
+            say("acknowledged", state=None)
+        elif kind == "load" and (row := rows.get(body["keyPacked"])):
+            say("loaded", doc=row["doc"])
+        elif kind == "flush":
+            say("flushed")
+        elif kind == "store":
+            row = {"key": unpacked(body["keyPacked"]), "doc": body["doc"]}
+            rows[body["keyPacked"]] = {**row, "existed": body.get("exists", False)}
+        elif kind == "startCommit":
+            path.write_text(json.dumps(rows))
+            say("started_commit", state={"updated": {"rows": len(rows)}, "mergePatch": True})
+
+
+def constraint(projection):
+    required = projection["field"] == "flow_document" or projection.get("isPrimaryKey")
+    return {"type": LOCATION_REQUIRED if required else LOCATION_RECOMMENDED, "reason": None}
+
+
+def validated(binding):
+    answer = {"resource_path": [binding["resourceConfig"]["name"]]}
+    if sys.argv[1] == "materialize":
+        projections = binding["collection"]["projections"]
+        answer["constraints"] = {each["field"]: constraint(each) for each in projections}
+        answer["ser_policy"] = answer["delta_updates"] = None
+    return answer
+
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+chat()
+for line in sys.stdin:
+    [(kind, body)] = json.loads(line).items()
+    if kind == "spec":
+        pointers = {"resource_path_pointers": ["/name"]} if sys.argv[1] == "capture" else {}
+        schemas = {"config_schema_json": SCHEMA, "resource_config_schema_json": SCHEMA}
+        say("spec", protocol="3032023", documentation_url=None, oauth2=None, **schemas, **pointers)
+    elif kind == "discover":
+        found = {"resource_config_json": {"name": "odd"}, "document_schema_json": SCHEMA}
+        say("discovered", bindings=[{"recommended_name": "odd", **found, "key": None}])
+    elif kind == "validate":
+        say("validated", bindings=[validated(each) for each in body.get("bindings", [])])
+    elif kind == "apply":
+        say("applied", action_description=None, state=None)
+        time.sleep(SLOW_S)
+    elif kind == "open":
+        {"capture": capture, "materialize": materialize}[sys.argv[1]](body)
+        chat()
+        time.sleep(SLOW_S)
+        break

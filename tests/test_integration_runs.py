@@ -1,0 +1,148 @@
+"""The integration runs of `tests/` work, and clean up however they end."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+TESTS = Path(__file__).parent
+WAIT_S = 90
+ENVIRONMENT = {
+    **os.environ,
+    # The environment that runs the tests is the one that is tested.
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "VERSION": "dev",
+}
+
+
+def start(script, **environment) -> subprocess.Popen:
+    return subprocess.Popen(
+        [TESTS / script],
+        env={**ENVIRONMENT, **{key: str(value) for key, value in environment.items()}},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(process) -> str:
+    with process:
+        out, _ = process.communicate(timeout=WAIT_S)
+    return out
+
+
+class Case:
+    """A case of run.sh for a connector that stays, in a directory of its own."""
+
+    def __init__(self, path: Path, **config) -> None:
+        self.cases, self.case, self.temp = path, path / "odd", path / "temp"
+        self.case.mkdir()
+        self.temp.mkdir()
+        program = path / "bin" / "odd"
+        program.parent.mkdir()
+        connector = shlex.join([sys.executable, str(TESTS / "foreign/odd_connector.py"), "capture"])
+        program.write_text(f"#!/bin/sh\nexec {connector}\n")
+        program.chmod(0o755)
+        self.write("cleanup.sh", f"kill $SLEEPER; touch {path}/cleaned")
+        self.write("expected.txt", "id|canary\n1|found")
+        documents = '{\\"documents\\":[{\\"id\\":1,\\"canary\\":\\"found\\"}],\\"stays\\":STAYS}'
+        documents = documents.replace("STAYS", "true" if config.get("stays") else "false")
+        self.write(
+            "setup.sh",
+            f"sleep 1000 & export SLEEPER=$!; echo $SLEEPER >{path}/sleeper\n"
+            f'export CONNECTOR_CONFIG="{documents}" RESOURCE=\'{{"name":"x"}}\'',
+        )
+        self.environment = {
+            "CASES": path,
+            "CONNECTOR": "odd",
+            "TMPDIR": self.temp,
+            "PATH": f"{program.parent}{os.pathsep}{ENVIRONMENT['PATH']}",
+        }
+
+    def write(self, name: str, text: str) -> None:
+        (self.case / name).write_text(text + "\n")
+
+    @property
+    def is_clean(self) -> bool:
+        pid = int((self.cases / "sleeper").read_text())
+        return (
+            (self.cases / "cleaned").exists()
+            and not psutil.pid_exists(pid)
+            and list(self.temp.iterdir()) == []
+        )
+
+
+@pytest.fixture
+def case(tmp_path) -> Case:
+    return Case(tmp_path)
+
+
+def test_files_of_every_kind_over_http_become_rows():
+    process = start("run.sh", CONNECTOR="source-http")
+    out = ended(process)
+    assert process.returncode == 0, out
+    assert out.splitlines()[-1] == "source-http (dev): all 20 rows are as expected"
+
+
+def test_a_run_whose_rows_are_as_expected_passes_and_cleans_up(case):
+    process = start("run.sh", **case.environment)
+    out = ended(process)
+    assert process.returncode == 0, out
+    assert case.is_clean
+
+
+def test_other_rows_fail_the_run_with_their_difference_and_it_cleans_up(case):
+    case.write("expected.txt", "id|canary\n1|wanted")
+    process = start("run.sh", **case.environment)
+    out = ended(process)
+    assert process.returncode == 1
+    assert "\n-1|wanted\n+1|found\n" in out
+    assert case.is_clean
+
+
+def test_a_setup_that_fails_fails_the_run_and_it_cleans_up(case):
+    case.write("setup.sh", (case.case / "setup.sh").read_text() + "false")
+    process = start("run.sh", **case.environment)
+    out = ended(process)
+    assert process.returncode == 1, out
+    assert case.is_clean
+
+
+def test_an_unknown_stream_fails_the_run_and_names_those_there_are(case):
+    case.write("setup.sh", (case.case / "setup.sh").read_text() + "export TEST_STREAM=other")
+    process = start("run.sh", **case.environment)
+    out = ended(process)
+    assert process.returncode == 1
+    assert "stream 'other' is not discovered; these are: odd" in out
+    assert case.is_clean
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_and_it_cleans_up(tmp_path, number):
+    case = Case(tmp_path, stays=True)
+    process = start("run.sh", **case.environment)
+    deadline = time.monotonic() + WAIT_S
+    while not list(case.temp.glob("*/results.db")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    ended(process)
+    assert process.returncode == 128 + number
+    assert case.is_clean
+    assert [child for child in children if child.is_running()] == []
+
+
+def test_a_connector_without_a_case_is_refused():
+    process = start("run.sh", CONNECTOR="source-nothing")
+    out = ended(process)
+    assert process.returncode == 2
+    assert "can't test connector 'source-nothing': there is no " in out

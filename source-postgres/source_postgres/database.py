@@ -1,0 +1,120 @@
+"""PostgreSQL as the core of log-based captures sees a database."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from psycopg import Connection
+
+from estuary_cdk.kits.sql_cdc.database import ChangeStream, Scan, Scanned
+from estuary_cdk.kits.sql_cdc.tables import Table, TableId
+from estuary_cdk.logs import get_logger
+from estuary_cdk.transport import Thread
+from source_postgres import backfill, catalog, prerequisites, stream
+from source_postgres.config import Config
+from source_postgres.connecting import connect, explained
+from source_postgres.documents import Origin
+
+log = get_logger(__name__)
+
+RETAINED_BYTES_WARN: Final = 4 << 30
+
+_RETAINED: Final = b"""
+select pg_wal_lsn_diff(
+  case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
+  restart_lsn)::int8
+from pg_catalog.pg_replication_slots where slot_name = %s and restart_lsn is not null
+"""
+_OLD_TRANSACTIONS: Final = b"""
+select count(*) from pg_catalog.pg_stat_activity
+where xact_start < now() - interval '30 minutes' and backend_type = 'client backend'
+"""
+
+
+class Postgres:
+    """See `Database`."""
+
+    def __init__(self, config: Config, origin: Origin) -> None:
+        self._config = config
+        self._origin = origin
+        self._control = stream.Control(config)
+        self._scanning = Thread("backfill")
+        self._scanner: Connection[Any] | None = None
+        self._tables: Mapping[TableId, Table] = {}
+
+    async def discover(self) -> Mapping[TableId, Table]:
+        """See `Database.discover`."""
+        self._tables = await self._control.run(
+            "discover tables", lambda connection: catalog.discover(connection, self._config)
+        )
+        return self._tables
+
+    async def problems(self, tables: Collection[TableId]) -> list[str]:
+        """Return what is wrong with the server, and with these tables once it is right."""
+        return list(
+            await self._control.run("check requirements", lambda c: self._judged(c, tables))
+        )
+
+    def _judged(self, connection: Connection[Any], tables: Collection[TableId]) -> list[str]:
+        problems = prerequisites.server_problems(connection, self._config)
+        if not problems:
+            if not self._tables:
+                self._tables = catalog.discover(connection, self._config)
+            known = [self._tables[each] for each in tables if each in self._tables]
+            problems = prerequisites.table_problems(connection, self._config, known)
+        return problems
+
+    async def require(self, tables: Collection[TableId]) -> None:
+        """Raise ConfigError for what `problems` finds."""
+        prerequisites.require(await self.problems(tables))
+
+    def stream(self, position: str | None) -> AbstractAsyncContextManager[ChangeStream]:
+        """See `Database.stream`."""
+        return stream.opened(self._control, position, self._origin)
+
+    async def scan(self, scan: Scan) -> AsyncGenerator[Scanned, None]:
+        """See `Database.scan`; the next part is read while one is being written."""
+        with explained(self._config, f"backfill {scan.table.name!r}"):
+            parts = await self._scanning.run(lambda: self._begin(scan))
+            following = self._scanning.submit(lambda: next(parts, None))
+            while (part := await following) is not None:
+                following = self._scanning.submit(lambda: next(parts, None))
+                yield part
+
+    def _begin(self, scan: Scan) -> Iterator[Scanned]:
+        if self._scanner is None or self._scanner.closed:
+            self._scanner = connect(self._config)
+        return backfill.scanned(self._scanner, scan, self._config, self._origin)
+
+    async def row_counts(self, tables: Collection[TableId]) -> Mapping[TableId, int]:
+        """See `Database.row_counts`."""
+        known = [self._tables[table] for table in tables if table in self._tables]
+        return catalog.row_counts(known)
+
+    async def check(self) -> None:
+        """See `Database.check`: WAL that piles up, and transactions that keep it."""
+        retained, old = await self._control.run("check the slot", self._measured)
+        slot = self._config.advanced.slot_name
+        if retained > RETAINED_BYTES_WARN:
+            log.warning("the slot retains much WAL", slot=slot, bytes=retained)
+        else:
+            log.debug("the slot retains WAL", slot=slot, bytes=retained)
+        if old:
+            log.warning("transactions are open for more than 30 minutes", count=old)
+
+    def _measured(self, connection: Connection[Any]) -> tuple[int, int]:
+        slot = self._config.advanced.slot_name
+        row = connection.execute(_RETAINED, [slot]).fetchone()
+        old = connection.execute(_OLD_TRANSACTIONS).fetchone()
+        return row[0] if row else 0, old[0] if old else 0
+
+    async def close(self) -> None:
+        """End all connections."""
+        scanned = self._scanning.submit(self._end_scanning)
+        self._scanning.stop()
+        await asyncio.gather(asyncio.shield(scanned), asyncio.shield(self._control.closing()))
+
+    def _end_scanning(self) -> None:
+        if self._scanner is not None:
+            self._scanner.close()

@@ -1,0 +1,371 @@
+"""Messages of pgoutput, the stream of changes: taken apart, and turned into documents in batches.
+
+A batch is what one read from the server brought. Its rows are gathered per table and converted a
+column at a time, as a backfill's are; within a table their order is kept.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from estuary_cdk.errors import ConfigError
+from estuary_cdk.kits.sql_cdc.database import Batch, Changes, Followed
+from estuary_cdk.kits.sql_cdc.packing import Part, packed
+from estuary_cdk.kits.sql_cdc.tables import TableId
+from estuary_cdk.protocol.codec import encode_json
+from source_postgres.column_types import Mapped
+from source_postgres.documents import Heads, Origin, Transaction, lsn_text
+from source_postgres.rows import converted, template
+from source_postgres.values import NULL
+
+UNCHANGED: Final = b"\xfc"
+# Between 1970, where Unix counts from, and 2000, where PostgreSQL does.
+EPOCH_MS: Final = 946_684_800_000
+
+_UINT16: Final = Struct(">H").unpack_from
+_UINT32: Final = Struct(">I").unpack_from
+_UINT64: Final = Struct(">Q").unpack_from
+_BEGIN: Final = Struct(">QqI").unpack_from
+_COMMIT: Final = Struct(">BQQq").unpack_from
+
+Fields = list[bytes]
+Record = tuple[bytes, int, bytes, Fields, bool]
+"""Head of `_meta` up to the LSN, the LSN, the rest of `_meta`, fields, whether all are there."""
+
+Lookup = Callable[[int], Mapped]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table as the stream describes it."""
+
+    oid: int
+    id: TableId
+    identity: str
+    names: tuple[str, ...]
+    type_oids: tuple[int, ...]
+    keys: tuple[bool, ...]
+
+
+def tuple_fields(data: bytes, at: int) -> tuple[Fields, bool, int]:
+    """Take a row apart: its fields, whether none was left out as unchanged, and where it ends."""
+    [count] = _UINT16(data, at)
+    at += 2
+    fields: Fields = []
+    take = fields.append
+    complete = True
+    for _ in range(count):
+        kind = data[at]
+        if kind == 116:
+            start = at + 5
+            # Most values are short: three zero bytes and the length in the fourth.
+            if data[at + 1 : at + 4] == b"\0\0\0":
+                at = start + data[at + 4]
+            else:
+                at = start + _UINT32(data, at + 1)[0]
+            take(data[start:at])
+        elif kind == 110:
+            take(NULL)
+            at += 1
+        elif kind == 117:
+            take(UNCHANGED)
+            complete = False
+            at += 1
+        else:
+            raise ConfigError(f"can't decode a row: unknown kind of field {kind}")
+    return fields, complete, at
+
+
+def relation(data: bytes, at: int) -> Relation:
+    """Read a Relation message."""
+    [oid] = _UINT32(data, at)
+    namespace, at = _text(data, at + 4)
+    name, at = _text(data, at)
+    identity = chr(data[at])
+    [count] = _UINT16(data, at + 1)
+    at += 3
+    names, types, keys = [], [], []
+    for _ in range(count):
+        keys.append(bool(data[at] & 1))
+        column, at = _text(data, at + 1)
+        names.append(column)
+        types.append(_UINT32(data, at)[0])
+        at += 8
+    return Relation(
+        oid, (namespace or "pg_catalog", name), identity, tuple(names), tuple(types), tuple(keys)
+    )
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    end = data.index(b"\0", at)
+    return data[at:end].decode(), end + 1
+
+
+def pack_key(fields: Sequence[bytes], packers: Sequence[Callable[[bytes], Part]]) -> bytes:
+    """Pack the text form of key columns."""
+    return packed(
+        [None if raw == NULL else pack(raw) for raw, pack in zip(fields, packers, strict=True)]
+    )
+
+
+class TableDecoder:
+    """Turns changes of one table into documents."""
+
+    def __init__(self, seen: Relation, followed: Followed, lookup: Lookup) -> None:
+        self.relation = seen
+        self.table_id = followed.table.id
+        shown = {column.name for column in followed.table.columns}
+        generated = {
+            name for name, column in followed.table.details.columns.items() if column.generated
+        }
+        # Columns that came since the last discovery are captured at once.
+        known = set(followed.table.details.columns)
+        self.altered = not shown <= set(seen.names) <= known or (
+            followed.table.identity != str(seen.oid)
+        )
+        self._shown = tuple(index for index, name in enumerate(seen.names) if name not in generated)
+        self._mapped = [lookup(oid) for oid in seen.type_oids]
+        self._templates: dict[tuple[int, ...], bytes] = {}
+        self._key = tuple(i for i, key in enumerate(seen.keys) if key)
+        self._position_key: tuple[int, ...] | None = None
+        if followed.key is not None:
+            self._position_key = tuple(seen.names.index(name) for name in followed.key)
+        self._primary = tuple(
+            seen.names.index(name) for name in followed.table.key if name in seen.names
+        )
+        self._identity = self._primary or (self._key if seen.identity != "f" else ())
+        self.records: list[Record] = []
+        self.earlier: Changes | None = None
+
+    def insert(self, data: bytes, at: int, heads: Heads, lsn: int) -> None:
+        """Take an Insert's row."""
+        fields, complete, _ = tuple_fields(data, at + 1)
+        self.records.append((heads.create, lsn, heads.tail, fields, complete))
+
+    def update(self, data: bytes, at: int, heads: Heads, lsn: int) -> None:
+        """Take an Update's row; one whose key changed is a deletion and a creation."""
+        kind = data[at]
+        old: Fields | None = None
+        if kind != 78:
+            old, _, at = tuple_fields(data, at + 1)
+        fields, complete, _ = tuple_fields(data, at + 1)
+        if old is None:
+            self.records.append((heads.update, lsn, heads.tail, fields, complete))
+            return
+        if kind == 79 and not complete:
+            fields = [
+                before if after == UNCHANGED else after
+                for before, after in zip(old, fields, strict=True)
+            ]
+            complete = True
+        if kind == 75:
+            old = self._only(old, self._key)
+        if any(old[i] != fields[i] and fields[i] != UNCHANGED for i in self._identity):
+            gone = old if kind == 79 else self._only(old, self._key)
+            self.records.append((heads.delete, lsn, heads.tail, gone, kind == 79))
+            self.records.append((heads.create, lsn, heads.tail, fields, complete))
+            return
+        before = b'%b,"before":{%b}}' % (heads.tail[:-1], self._members(old))
+        self.records.append((heads.update, lsn, before, fields, complete))
+
+    def delete(self, data: bytes, at: int, heads: Heads, lsn: int) -> None:
+        """Take a Delete's row: all of it, or its key."""
+        whole = data[at] == 79
+        fields, _, _ = tuple_fields(data, at + 1)
+        if not whole:
+            fields = self._only(fields, self._key)
+        self.records.append((heads.delete, lsn, heads.tail, fields, whole))
+
+    @staticmethod
+    def _only(fields: Fields, positions: tuple[int, ...]) -> Fields:
+        """Leave out what isn't among `positions`."""
+        kept = set(positions)
+        return [raw if i in kept else UNCHANGED for i, raw in enumerate(fields)]
+
+    def _members(self, fields: Fields) -> bytes:
+        """Return the members of an object with those columns that are there."""
+        parts = []
+        for index in self._shown:
+            if fields[index] != UNCHANGED:
+                [value] = self._mapped[index].convert([fields[index]])
+                name = encode_json(self.relation.names[index])
+                parts.append(b"%b:%b" % (name, value))
+        return b",".join(parts)
+
+    def taken(self) -> Changes | None:
+        """Return the changes gathered so far, if there are any, and begin anew."""
+        records, self.records = self.records, []
+        earlier, self.earlier = self.earlier, None
+        if not records:
+            return earlier
+        keys = None
+        if self._position_key is not None:
+            mapped = [self._mapped[i] for i in self._position_key]
+            packers = [packer_of(each) for each in mapped]
+            keys = [
+                pack_key([record[3][i] for i in self._position_key], packers) for record in records
+            ]
+        documents = self._documents(records)
+        if earlier is not None:
+            documents = [*earlier.documents, *documents]
+            keys = None if keys is None else [*(earlier.keys or ()), *keys]
+        return Changes(self.table_id, documents, keys)
+
+    def _documents(self, records: list[Record]) -> list[bytes]:
+        if all(record[4] for record in records):
+            return self._shaped(records, self._shown)
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for position, record in enumerate(records):
+            fields = record[3]
+            shape = (
+                self._shown
+                if record[4]
+                else tuple(i for i in self._shown if fields[i] != UNCHANGED)
+            )
+            shapes.setdefault(shape, []).append(position)
+        documents = [b""] * len(records)
+        for shape, positions in shapes.items():
+            shaped = self._shaped([records[position] for position in positions], shape)
+            for position, document in zip(positions, shaped, strict=True):
+                documents[position] = document
+        return documents
+
+    def _shaped(self, records: list[Record], shape: tuple[int, ...]) -> list[bytes]:
+        """Convert rows that have the same columns."""
+        form = self._templates.get(shape)
+        if form is None:
+            names = [self.relation.names[i] for i in shape]
+            form = self._templates[shape] = template(b"%b%d%b", names)
+        heads, lsns, tails, rows, _ = zip(*records, strict=True)
+        columns = list(map(list, zip(*rows, strict=True)))
+        values = converted([columns[i] for i in shape], [self._mapped[i].convert for i in shape])
+        return list(map(form.__mod__, zip(heads, lsns, tails, *values, strict=True)))
+
+
+_INSERTED, _UPDATED, _COMMITTED, _BEGUN, _RELATED, _TRUNCATED = b"IUCBRT"
+
+
+def packer_of(mapped: Mapped) -> Callable[[bytes], Part]:
+    """Return how the text form of a key column's value is packed."""
+    kind = mapped.schema.get("type")
+    if kind == "integer":
+        return int
+    if kind == "boolean":
+        return lambda raw: raw == b"t"
+    if mapped.schema.get("contentEncoding"):
+        return lambda raw: bytes.fromhex(raw[2:].decode())
+    return lambda raw: raw.decode()
+
+
+_ROWS: Final = frozenset(b"IUD")
+
+
+class Decoder:
+    """Decodes messages in order; keeps the tables it has seen and the transaction under way."""
+
+    def __init__(self, lookup: Lookup, origin: Origin, position: int) -> None:
+        self.position = position
+        """End of the last transaction that was decoded, or from where the stream starts."""
+        self.in_transaction = False
+        self._lookup = lookup
+        self._origin = origin
+        self._followed: Mapping[TableId, Followed] = {}
+        self._relations: dict[int, Relation] = {}
+        self._tables: dict[int, TableDecoder] = {}
+        self._heads: dict[int, Heads] = {}
+        self._transaction = Transaction(0, 0, 0, position)
+        self._skipping = False
+        self._truncated: list[TableId] = []
+
+    def follow(self, followed: Mapping[TableId, Followed]) -> None:
+        """Decode the changes of these tables alone from now on; between transactions."""
+        self._followed = followed
+        self._tables = {}
+        for seen in self._relations.values():
+            self._relate(seen)
+
+    def decode(self, messages: Sequence[bytes], lsn_at: int, data_at: int) -> list[Batch]:
+        """Decode messages, each with its LSN and its data at an offset.
+
+        Returns a batch up to the last commit and one of what comes after it, as far as there are.
+        """
+        end = len(messages)
+        while end and messages[end - 1][data_at] != _COMMITTED:
+            end -= 1
+        batches = []
+        if end:
+            self._take(messages[:end], lsn_at, data_at)
+            batches.append(self._batch(lsn_text(self.position)))
+        if end < len(messages):
+            self._take(messages[end:], lsn_at, data_at)
+            batches.append(self._batch(None))
+        return batches
+
+    def _batch(self, position: str | None) -> Batch:
+        taken = (table.taken() for table in self._tables.values())
+        changes = [each for each in taken if each is not None]
+        altered = [table.table_id for table in self._tables.values() if table.altered]
+        for table in self._tables.values():
+            table.altered = False
+        truncated, self._truncated = self._truncated, []
+        return Batch(changes, position, truncated, altered)
+
+    def _take(self, messages: Sequence[bytes], lsn_at: int, data_at: int) -> None:
+        tables, heads = self._tables, self._heads
+        for message in messages:
+            kind = message[data_at]
+            if kind in _ROWS:
+                [oid] = _UINT32(message, data_at + 1)
+                table = tables.get(oid)
+                if table is None or self._skipping:
+                    continue
+                head = heads.get(oid)
+                if head is None:
+                    head = heads[oid] = self._origin.heads(table.table_id, self._transaction)
+                [lsn] = _UINT64(message, lsn_at)
+                if kind == _INSERTED:
+                    table.insert(message, data_at + 5, head, lsn)
+                elif kind == _UPDATED:
+                    table.update(message, data_at + 5, head, lsn)
+                else:
+                    table.delete(message, data_at + 5, head, lsn)
+            else:
+                self._control(kind, message, data_at + 1)
+
+    def _control(self, kind: int, message: bytes, at: int) -> None:
+        if kind == _COMMITTED:
+            _, _, end, _ = _COMMIT(message, at)
+            self.position = max(self.position, end) if self._skipping else end
+            self.in_transaction = False
+        elif kind == _BEGUN:
+            final, moment, xid = _BEGIN(message, at)
+            self._transaction = Transaction(final, moment // 1000 + EPOCH_MS, xid, self.position)
+            self._heads.clear()
+            self._skipping = final < self.position
+            self.in_transaction = True
+        elif kind == _RELATED:
+            seen = relation(message, at)
+            self._relations[seen.oid] = seen
+            self._relate(seen)
+        elif kind == _TRUNCATED and not self._skipping:
+            [count] = _UINT32(message, at)
+            for oid in _oids(message, at + 5, count):
+                if oid in self._tables:
+                    self._truncated.append(self._tables[oid].table_id)
+
+    def _relate(self, seen: Relation) -> None:
+        followed = self._followed.get(seen.id)
+        if followed is None:
+            self._tables.pop(seen.oid, None)
+            return
+        before = self._tables.get(seen.oid)
+        decoder = TableDecoder(seen, followed, self._lookup)
+        if before is not None and before.records:
+            # The rows so far had other columns; they stay what they are.
+            decoder.earlier = before.taken()
+        self._tables[seen.oid] = decoder
+
+
+def _oids(message: bytes, at: int, count: int) -> list[int]:
+    return [_UINT32(message, at + 4 * index)[0] for index in range(count)]

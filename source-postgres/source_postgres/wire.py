@@ -1,0 +1,224 @@
+"""Streams of a connection: what COPY and START_REPLICATION send, many messages at a time.
+
+libpq hands over one message per call, which costs more than decoding it. On a connection without
+encryption we read the socket ourselves and take the frames apart many at a time, from the query to
+ReadyForQuery: libpq knows nothing of it, and finds the connection as it left it. On an encrypted
+one libpq does it.
+"""
+
+import os
+import select
+from collections.abc import Iterator
+from struct import Struct
+from typing import Any, Final, Protocol
+
+import psycopg
+from psycopg import Connection, pq
+
+READ_BYTES: Final = 1 << 20
+_HEADER: Final = Struct(">BI").unpack_from
+_LENGTH: Final = Struct(">I").pack
+
+_DATA: Final = ord("d")
+_ERROR: Final = ord("E")
+_READY: Final = ord("Z")
+_STARTED: Final = frozenset(b"HW")
+
+
+class Messages(Protocol):
+    """The messages of a running COPY."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether all messages were received."""
+        ...
+
+    def receive(self, timeout_s: float) -> list[bytes]:
+        """Return the messages that came, waiting at most this long for the first.
+
+        Raises psycopg.Error for what the server or the network reports.
+        """
+        ...
+
+    def send(self, message: bytes) -> None:
+        """Send a message to the server, in a stream that goes both ways."""
+        ...
+
+
+def started(connection: Connection[Any], statement: bytes) -> Messages:
+    """Run a COPY TO STDOUT or START_REPLICATION and return its messages."""
+    pgconn = connection.pgconn
+    if pgconn.ssl_in_use:
+        return LibpqMessages(pgconn, statement)
+    return SocketMessages(pgconn, statement)
+
+
+def blocks(messages: Messages, timeout_s: float) -> Iterator[bytes]:
+    """Yield what a COPY sends, joined into large blocks of whole messages."""
+    while not messages.ended:
+        received = messages.receive(timeout_s)
+        if received:
+            yield b"".join(received)
+
+
+class SocketMessages:
+    """Frames read from the socket itself."""
+
+    def __init__(self, pgconn: pq.abc.PGconn, statement: bytes) -> None:
+        self._done = False
+        # A descriptor of its own would outlive the connection; this one is borrowed.
+        self._fd = pgconn.socket
+        self._rest = b""
+        self._started = False
+        self._error: psycopg.Error | None = None
+        self._write(b"Q" + _LENGTH(len(statement) + 5) + statement + b"\0")
+        self._early: list[bytes] = []
+        while not self._done and not self._early:
+            self._early = self._read(None)
+            if self._running:
+                break
+        if self._done and self._error is not None:
+            raise self._error
+
+    @property
+    def ended(self) -> bool:
+        """Whether all messages were received."""
+        return self._done and not self._early
+
+    @property
+    def _running(self) -> bool:
+        """Whether the server has begun, and nothing went wrong so far."""
+        return self._started and self._error is None
+
+    def receive(self, timeout_s: float) -> list[bytes]:
+        if self._early:
+            early, self._early = self._early, []
+            return early
+        return self._read(timeout_s)
+
+    def send(self, message: bytes) -> None:
+        self._write(b"d" + _LENGTH(len(message) + 4) + message)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                select.select([], [self._fd], [])
+            except OSError as error:
+                raise psycopg.OperationalError(f"the connection is lost: {error}") from error
+
+    def _read(self, timeout_s: float | None) -> list[bytes]:
+        if self._done:
+            return []
+        try:
+            chunk = self._chunk(timeout_s)
+        except OSError as error:
+            raise psycopg.OperationalError(f"the connection is lost: {error}") from error
+        if chunk is None:
+            return []
+        if not chunk:
+            raise psycopg.OperationalError("the connection is lost: the server closed it")
+        return self._parsed(self._rest + chunk if self._rest else chunk)
+
+    def _chunk(self, timeout_s: float | None) -> bytes | None:
+        while True:
+            try:
+                return os.read(self._fd, READ_BYTES)
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._fd, select.POLLIN)
+                if not poll.poll(None if timeout_s is None else timeout_s * 1000):
+                    return None
+
+    def _parsed(self, data: bytes) -> list[bytes]:
+        messages: list[bytes] = []
+        take = messages.append
+        at, size = 0, len(data)
+        while at + 5 <= size:
+            kind, length = _HEADER(data, at)
+            end = at + 1 + length
+            if end > size:
+                break
+            if kind == _DATA:
+                take(data[at + 5 : end])
+            else:
+                self._control(kind, data[at + 5 : end])
+            at = end
+        self._rest = data[at:]
+        if self._done and self._error is not None and self._started:
+            raise self._error
+        return messages
+
+    def _control(self, kind: int, body: bytes) -> None:
+        if kind in _STARTED:
+            self._started = True
+        elif kind == _ERROR:
+            self._error = _server_error(body)
+        elif kind == _READY:
+            self._done = True
+
+
+def _server_error(body: bytes) -> psycopg.Error:
+    fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
+    message = fields.get(b"M", "unknown error")
+    for extra in (fields.get(b"D"), fields.get(b"H")):
+        if extra:
+            message += f"; {extra}"
+    code = fields.get(b"C", "")
+    try:
+        kind: type[psycopg.Error] = psycopg.errors.lookup(code)
+    except KeyError:
+        kind = psycopg.DatabaseError
+    error = kind(message)
+    error.sqlstate = code
+    return error
+
+
+class LibpqMessages:
+    """Messages as libpq hands them over, for connections only it can read."""
+
+    def __init__(self, pgconn: pq.abc.PGconn, statement: bytes) -> None:
+        self.ended = False
+        self._pgconn = pgconn
+        result = pgconn.exec_(statement)
+        if result.status not in {pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH}:
+            raise psycopg.errors.error_from_result(result)
+
+    def receive(self, timeout_s: float) -> list[bytes]:
+        messages = self._taken()
+        if messages or self.ended:
+            return messages
+        poll = select.poll()
+        poll.register(self._pgconn.socket, select.POLLIN)
+        if poll.poll(timeout_s * 1000):
+            self._pgconn.consume_input()
+            return self._taken()
+        return []
+
+    def _taken(self) -> list[bytes]:
+        messages: list[bytes] = []
+        size = 0
+        while size < READ_BYTES:
+            count, data = self._pgconn.get_copy_data(1)
+            if count == 0:
+                break
+            if count < 0:
+                self._end()
+                break
+            messages.append(bytes(data))
+            size += count
+        return messages
+
+    def _end(self) -> None:
+        self.ended = True
+        while result := self._pgconn.get_result():
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result)
+            if result.status == pq.ExecStatus.COPY_IN:
+                self._pgconn.put_copy_end()
+
+    def send(self, message: bytes) -> None:
+        self._pgconn.put_copy_data(message)
+        self._pgconn.flush()

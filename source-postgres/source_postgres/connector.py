@@ -1,11 +1,12 @@
 """The connector: what each of the protocol's questions means for PostgreSQL."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from estuary_cdk.capture import Binding, Capture, DiscoveredResource, Pull, Validation
+from estuary_cdk.clock import Clock, SystemClock
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.sql_cdc.capturing import Capturing, Options
 from estuary_cdk.kits.sql_cdc.resources import PATH, TableResource
@@ -29,8 +30,11 @@ def _table_id(binding: Binding[TableResource, Any]) -> TableId:
 
 
 @asynccontextmanager
-async def _connected(config: Config, origin: Origin | None = None) -> Any:
-    database = Postgres(config, origin or Origin(tag=config.advanced.source_tag))
+async def _connected(
+    config: Config, origin: Origin | None = None, clock: Clock | None = None
+) -> AsyncGenerator[Postgres, None]:
+    origin = origin or Origin(tag=config.advanced.source_tag)
+    database = Postgres(config, origin, clock or SystemClock())
     try:
         yield database
     finally:
@@ -88,7 +92,7 @@ async def pull(pull: Pull[Config, TableResource, TableState]) -> None:
         asked_for(pointers, "/_meta/source/txid"),
         asked_for(pointers, "/_meta/source/lsn"),
     )
-    async with _connected(config, origin) as database:
+    async with _connected(config, origin, pull.clock) as database:
         await database.require(list(pointers))
         try:
             await Capturing(pull, database, _options(config, os.environ)).run()

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from psycopg import Connection
 
+from estuary_cdk.clock import Clock
 from estuary_cdk.kits.sql_cdc.database import ChangeStream, Scan, Scanned
 from estuary_cdk.kits.sql_cdc.tables import Table, TableId
 from estuary_cdk.logs import get_logger
@@ -35,10 +36,10 @@ where xact_start < now() - interval '30 minutes' and backend_type = 'client back
 class Postgres:
     """See `Database`."""
 
-    def __init__(self, config: Config, origin: Origin) -> None:
+    def __init__(self, config: Config, origin: Origin, clock: Clock) -> None:
         self._config = config
         self._origin = origin
-        self._control = stream.Control(config)
+        self._control = stream.Control(config, clock)
         self._scanning = Thread("backfill")
         self._scanner: Connection[Any] | None = None
         self._tables: Mapping[TableId, Table] = {}

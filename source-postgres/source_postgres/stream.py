@@ -6,7 +6,6 @@ confirmed to the server.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from struct import Struct
@@ -15,6 +14,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection
 
+from estuary_cdk.clock import Clock
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.sql_cdc.database import Batch, Followed
 from estuary_cdk.kits.sql_cdc.tables import TableId
@@ -105,7 +105,7 @@ class Stream:
 
     def _send_status(self, *, reply: bool) -> None:
         assert self._messages is not None
-        moment = int(time.time_ns() // 1000) - EPOCH_MS * 1000
+        moment = int(self._control.clock.now().timestamp() * 1e6) - EPOCH_MS * 1000
         durable = self._durable
         status = _STATUS(_REPLY, self._position, durable, durable, moment, reply)
         self._messages.send(status)
@@ -132,7 +132,7 @@ class Stream:
     async def keep_alive(self) -> None:
         """Tell the server of our progress, whatever else goes on, until cancelled."""
         while True:
-            await asyncio.sleep(FEEDBACK_S)
+            await self._control.clock.sleep(FEEDBACK_S)
             with explained(self._config, "confirm changes"):
                 await self._thread.run(lambda: self._send_status(reply=False))
 
@@ -155,8 +155,9 @@ class Stream:
 class Control:
     """The connection for questions, on a thread of its own."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock) -> None:
         self.config = config
+        self.clock = clock
         self._thread = Thread("control")
         self._connection: Connection[Any] | None = None
         self.opening: Stream | None = None
@@ -231,6 +232,14 @@ async def opened(
         control.opening = stream
         return stream
 
+    for _ in range(slots.BUSY_ATTEMPTS):
+        # After a crash the server takes a moment to notice that the old connection is gone.
+        slot = await control.run(
+            "look for the slot", lambda c: slots.read_slot(c, config.advanced.slot_name)
+        )
+        if slot is None or slot.active_pid is None:
+            break
+        await control.clock.sleep(slots.BUSY_WAIT_S)
     stream: Stream = await control.run("start streaming changes", begin)
     control.opening = None
     keeping = asyncio.ensure_future(stream.keep_alive())
@@ -250,12 +259,6 @@ def _start(
     """Return where to start, with the slot free and fit for it."""
     name = config.advanced.slot_name
     slot = slots.read_slot(questions, name)
-    for _ in range(slots.BUSY_ATTEMPTS):
-        if slot is None or slot.active_pid is None:
-            break
-        # After a crash the server takes a moment to notice that the old connection is gone.
-        time.sleep(slots.BUSY_WAIT_S)
-        slot = slots.read_slot(questions, name)
     if slot is not None:
         slots.judge_kind(slot, config)
         if slot.active_pid is not None:

@@ -8,7 +8,13 @@ from estuary_cdk.errors import ConfigError, TransientError
 async def begun(source):
     source.run("create table t (id int primary key)", "insert into t values (1)")
     built = await source.runtime.build(source.config)
-    return built, await source.caught_up(built)
+    first = await source.caught_up(built)
+    # The server takes a moment to notice that nobody reads the slot any more.
+    source.run(
+        "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots "
+        f"where slot_name = '{slot(source)}' and active"
+    )
+    return built, first
 
 
 def slot(source) -> str:

@@ -1,9 +1,9 @@
 """The endpoint config: where the database is, who we are there, and what is to be captured."""
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from estuary_cdk.config import EndpointConfig, Secret, Settings, setting
 
@@ -181,10 +181,7 @@ class Config(EndpointConfig):
         title="History Mode",
         description="Keep every change as a document of its own.",
     )
-    credentials: Annotated[
-        UserPassword | None,
-        Field(title="Authentication", description="How to authenticate.", default=None),
-    ]
+    credentials: UserPassword = setting(title="Authentication", description="How to authenticate.")
     discovery_filters: DiscoveryFilters = setting(
         default_factory=DiscoveryFilters,
         alias="discoveryFilters",
@@ -197,11 +194,17 @@ class Config(EndpointConfig):
         description="Settings that few need.",
         advanced=True,
     )
-    password: Secret | None = setting(
-        None,
-        title="Password",
-        description="The user's password; superseded by the credentials.",
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, value: Any) -> Any:
+        """Accept the password where specs had it before there were kinds of credentials."""
+        if isinstance(value, dict) and value.get("password") and not value.get("credentials"):
+            rest = {name: each for name, each in value.items() if name != "password"}
+            return {**rest, "credentials": {"password": value["password"]}}
+        if isinstance(value, dict):
+            return {name: each for name, each in value.items() if name != "password"}
+        return value
 
     @field_validator("address")
     @classmethod
@@ -216,19 +219,17 @@ class Config(EndpointConfig):
             raise ValueError("missing 'address'")
         return address
 
-    @model_validator(mode="after")
-    def _authenticated(self) -> "Config":
-        if not self.user:
+    @field_validator("user")
+    @classmethod
+    def _named(cls, user: str) -> str:
+        if not user:
             raise ValueError("missing 'user'")
-        if self.credentials is None and self.password is None:
-            raise ValueError("missing 'credentials'")
-        return self
+        return user
 
     @property
     def secret(self) -> str:
         """The password."""
-        given = self.credentials.password if self.credentials else self.password
-        return given.get_secret_value() if given else ""
+        return self.credentials.password.get_secret_value()
 
     @property
     def host_and_port(self) -> tuple[str, int]:

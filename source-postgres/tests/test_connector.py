@@ -315,3 +315,14 @@ async def test_wrong_filters_are_refused_by_name(source):
     source.advanced["rediscovery_interval"] = "5s"
     with pytest.raises(ConfigError, match="at least 1m"):
         await source.runtime.discover(source.config)
+
+
+async def test_an_old_spec_is_accepted_as_it_is(source):
+    source.run("create table t (id int primary key)", "insert into t values (1)")
+    source.extra = {"password": "secret", "credentials": None}
+    built = await source.runtime.build(source.config)
+    resource = msgspec.json.decode(built.bindings[0].resource_config)
+    old = msgspec.Raw(msgspec.json.encode(resource | {"primary_key": ["id"], "syncMode": ""}))
+    binding = msgspec.structs.replace(built.bindings[0], resource_config=old)
+    session = await source.caught_up(msgspec.structs.replace(built, bindings=[binding]))
+    assert [doc["id"] for doc in session.of(0)] == [1]

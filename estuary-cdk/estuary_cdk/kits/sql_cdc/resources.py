@@ -1,11 +1,12 @@
 """The resource config of a table, the same for every database."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator, model_validator
 
 from estuary_cdk.config import ResourceConfig, Settings, setting
 
+SUPERSEDED: Final = {"primary_key", "syncMode"}
 PATH: Final = ("/namespace", "/stream")
 
 Mode = Literal["", "Normal", "Precise", "Only Changes", "Without Primary Key"]
@@ -51,8 +52,14 @@ class TableResource(ResourceConfig):
         description="Settings that few need.",
         advanced=True,
     )
-    primary_key: list[str] | None = Field(default=None, exclude=True, json_schema_extra={})
-    sync_mode: str | None = Field(default=None, alias="syncMode", exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_the_superseded(cls, value: Any) -> Any:
+        """Accept what old specs have beside these settings and no longer means anything."""
+        if isinstance(value, dict):
+            return {name: each for name, each in value.items() if name not in SUPERSEDED}
+        return value
 
     @field_validator("namespace", "stream")
     @classmethod

@@ -13,6 +13,7 @@ from flow_local.build.lineage import Last, version_of
 from flow_local.build.materializations import BuiltMaterialization, built_materialization
 from flow_local.catalog import Capture, Catalog, CatalogError, Materialization
 from flow_local.connectors import Connector, LogEvent
+from flow_local.schema.bundles import uses_inferred_schema
 from flow_local.tasks.definitions import CaptureTask, MaterializationTask, Task
 
 # Each build launches a process; more at once than this help no one on one machine.
@@ -115,8 +116,16 @@ async def _build(
     if materialized.disabled_task:
         result.resting[task.name] = materialized.disabled_task
         return
-    version = version_of(materialized.spec)
-    result.tasks[task.name] = MaterializationTask(materialized.spec, endpoint, version)
+    result.tasks[task.name] = MaterializationTask(
+        materialized.spec,
+        endpoint,
+        version_of(materialized.spec),
+        inferred={
+            name: surroundings.inferred[name]
+            for name in collections
+            if uses_inferred_schema(catalog.collections[name].read_schema)
+        },
+    )
 
 
 def _collections(task: Capture | Materialization) -> list[str]:

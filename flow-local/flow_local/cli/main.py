@@ -248,6 +248,23 @@ def read(
 
 
 @app.command(
+    short_help="Print what is inferred of a collection.",
+    epilog=_epilog("flow-local schema acme/orders"),
+)
+def schema(
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION", show_default=False)],
+    *,
+    source: SourceOption = FLOW_YAML,
+    data_dir: DataOption = None,
+) -> None:
+    """Print the JSON schema that is inferred of a collection's documents, as recorded last."""
+    from flow_local.cli.projects import Project
+    from flow_local.cli.schemas import print_schema
+
+    print_schema(Project(source, data_dir), collection)
+
+
+@app.command(
     short_help="Show what is committed and what waits.",
     epilog=_epilog("flow-local status", "flow-local status --json"),
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from estuary_cdk.clock import SystemClock
-from estuary_cdk.errors import CdkError
+from estuary_cdk.errors import CdkError, TransientError
 from estuary_cdk.logs import get_logger
 from flow_local.build.lineage import Last
 from flow_local.build.tasks import Built, Surroundings, built
@@ -23,6 +23,7 @@ from flow_local.cli.endings import FAILED, UNHEALTHY, CommandFailed, code_of, re
 from flow_local.cli.projects import Project
 from flow_local.cli.relays import log_to_stderr, relay
 from flow_local.cli.views import Screen, View, log_view, terminal_view
+from flow_local.connectors import ConnectorFailed
 from flow_local.supervisor import (
     Board,
     Failure,
@@ -140,32 +141,44 @@ class _Runner:
         level = self.options.log_level or "info"
         return data_directory(self.project.data_directory, relay, SystemClock(), level)
 
+    async def _rebuilt(self, world: World, name: str) -> Task | None:
+        result = await self._asked(world, (name,))
+        for error in result.failures.values():
+            if isinstance(error.__cause__, TransientError | ConnectorFailed):
+                raise error.__cause__  # It may pass, which the supervisor must recognise.
+            raise error
+        _tell_left_out(result)
+        return result.tasks.get(name)
+
     async def _built(self, world: World | None) -> Built:
         """Build all tasks; raises CommandFailed where one can't be."""
+        result = await self._asked(world, self.project.names)
+        if result.failures:
+            raise refused(result.failures.values())
+        return result
+
+    async def _asked(self, world: World | None, names: Sequence[str]) -> Built:
         lasts: dict[str, Last] = {}
         inferred: Mapping[str, bytes] = {}
         if world is not None:
             for name in (*self.loaded.captures, *self.loaded.materializations):
                 record = await world.recovery.task(name)
                 lasts[name] = Last(record.built, record.built_version)
-            inferred = await world.recovery.inferred()
+            inferred = dict(world.recovery.schemas)
         surroundings = Surroundings(
             last=lambda name: lasts.get(name, Last()),
             inferred=inferred,
             on_event=relay,
             log_level=self.options.log_level or "info",
         )
-        result = await built(self.loaded, surroundings, self.project.names)
-        if result.failures:
-            raise refused(result.failures.values())
-        return result
+        return await built(self.loaded, surroundings, names)
 
     async def _supervised(
         self, tasks: Sequence[Task], world: World, *, until_idle: bool
     ) -> list[Failure]:
         if not tasks:
             return []
-        plan = Plan(Ending(until_idle=until_idle))
+        plan = Plan(Ending(until_idle=until_idle), rebuild=lambda name: self._rebuilt(world, name))
         async with self.view(self.board, world.clock):
             return await supervise(tasks, world, plan, self.board)
 

@@ -1,6 +1,6 @@
 """The recovery database for the tasks of one event loop: its calls, on a thread of their own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,15 @@ class Recovery:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._thread = Thread("recovery database")
+        self._schemas = database.inferred()
+
+    @property
+    def schemas(self) -> Mapping[str, bytes]:
+        """The schema inferred of each collection as recorded last.
+
+        It has changed before any reader can see the documents that widened it.
+        """
+        return self._schemas
 
     async def task(self, name: str) -> TaskRecord:
         """See `Database.task`."""
@@ -23,13 +32,10 @@ class Recovery:
         """See `Database.ends`."""
         return await self._thread.run(self._database.ends)
 
-    async def inferred(self) -> dict[str, bytes]:
-        """See `Database.inferred`."""
-        return await self._thread.run(self._database.inferred)
-
     async def commit(self, commit: Commit) -> None:
         """See `Database.commit`."""
         await self._thread.run(lambda: self._database.commit(commit))
+        self._schemas.update(commit.inferred)
 
     async def close(self) -> None:
         """Return when all calls have been made; there can be no more."""

@@ -25,5 +25,5 @@ async def data_directory(
     """
     with locked(path):
         async with recovery(path) as log:
-            collections = Collections(path, await log.ends(), await log.inferred())
+            collections = Collections(path, await log.ends(), log.schemas)
             yield World(collections, log, clock or SystemClock(), on_event, log_level)

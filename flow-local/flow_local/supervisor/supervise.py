@@ -3,14 +3,17 @@
 Cancelling `supervise` stops all tasks: they commit what was checkpointed and end their connectors,
 which is bounded by the connectors' graces. `until_stopped` turns the signals of a terminal into
 that.
+
+A task whose inferred schemas widened is built anew and goes on. Where tasks end when idle, that
+waits until all captures have ended: then it happens once.
 """
 
 import asyncio
 import gc
 import signal
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from estuary_cdk.errors import CdkError
@@ -21,6 +24,7 @@ from flow_local.tasks import (
     CaptureTask,
     Ending,
     Run,
+    SchemaWidened,
     Task,
     TaskProgress,
     World,
@@ -29,6 +33,8 @@ from flow_local.tasks import (
 )
 
 COLLECTOR_THRESHOLDS: Final = (100_000, 20, 100)
+# Young schemas widen often; some of it is waited for before a task is built anew.
+REBUILD_PAUSE_S: Final = 1.0
 
 log = get_logger(__name__)
 
@@ -43,10 +49,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How tasks are run; see `Ending` and `Restarts`."""
+    """How tasks are run; see `Ending` and `Restarts`.
+
+    `rebuild` builds the task of a name anew, of the schemas recorded now; None where the task is to
+    rest. Tasks that were built with inferred schemas need it.
+    """
 
     ending: Ending = field(default_factory=Ending)
     restarts: Restarts = field(default_factory=Restarts)
+    rebuild: Callable[[str], Awaitable[Task | None]] | None = None
 
 
 async def supervise(tasks: Sequence[Task], world: World, plan: Plan, board: Board) -> list[Failure]:
@@ -69,7 +80,7 @@ async def _all(
         captures = []
         for task, progress in zip(tasks, board.tasks, strict=True):
             run = Run(task, world, progress, plan.ending)
-            kept = group.create_task(_keep(run, plan.restarts, failures), name=task.name)
+            kept = group.create_task(_keep(run, plan, failures), name=task.name)
             if isinstance(task, CaptureTask):
                 captures.append(kept)
         if captures:
@@ -95,18 +106,26 @@ def _progress(task: Task) -> TaskProgress:
     )
 
 
-async def _keep(run: Run, restarts: Restarts, failures: list[Failure]) -> None:
-    in_a_row, transactions = 0, 0
+async def _keep(run: Run, plan: Plan, failures: list[Failure]) -> None:
+    in_a_row, transactions, outdated = 0, 0, False
     with bind(task=run.task.name):
         while True:
             try:
+                if outdated:
+                    task = await _rebuilt(run, plan)
+                    if task is None:
+                        run.progress.phase = "done"
+                        return
+                    run, outdated = replace(run, task=task), False
                 await _once(run)
+            except SchemaWidened:
+                outdated = True
             except Exception as error:  # noqa: BLE001 - one task's failure is its own
                 if run.progress.transactions > transactions:
                     in_a_row, transactions = 0, run.progress.transactions
                 in_a_row += 1
                 run.progress.error = error
-                delay_s = restarts.delay(error, in_a_row, until_idle=run.ending.until_idle)
+                delay_s = plan.restarts.delay(error, in_a_row, until_idle=run.ending.until_idle)
                 if delay_s is None:
                     run.progress.phase = "failed"
                     failures.append(Failure(run.task.name, error))
@@ -119,6 +138,17 @@ async def _keep(run: Run, restarts: Restarts, failures: list[Failure]) -> None:
             else:
                 run.progress.error = None
                 return
+
+
+async def _rebuilt(run: Run, plan: Plan) -> Task | None:
+    assert plan.rebuild is not None, "whoever builds with inferred schemas can do so again"
+    run.progress.phase = "waiting"
+    if run.ending.until_idle:
+        await run.ending.sources_ended.wait()
+    else:
+        await run.world.clock.sleep(REBUILD_PAUSE_S)
+    log.info("task is built anew, for a schema has widened")
+    return await plan.rebuild(run.task.name)
 
 
 async def _once(run: Run) -> None:

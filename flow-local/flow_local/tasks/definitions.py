@@ -1,7 +1,7 @@
 """What a task is to the runtime: a built spec, where its connector runs, and all around it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from estuary_cdk.clock import Clock
@@ -39,12 +39,14 @@ class MaterializationTask:
     """A built materialization; every binding has its collection and a field selection.
 
     A binding reads its collection under its `journal_read_suffix`. `version` changes whenever
-    `spec` does.
+    `spec` does. `inferred` has the schemas that it was built with, of the collections whose read
+    schema refers to what is inferred; it reads no document that came after one of them widened.
     """
 
     spec: MaterializationSpec
     endpoint: Endpoint
     version: str
+    inferred: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -57,6 +59,12 @@ class MaterializationTask:
 
 
 Task = CaptureTask | MaterializationTask
+
+
+class SchemaWidened(Exception):  # noqa: N818 - the end of a run, not a mistake
+    """Ends the run of a task that must be built anew: an inferred schema it was built with has
+    widened. All that it had committed stays; nothing else was done.
+    """
 
 
 @dataclass(frozen=True, slots=True)

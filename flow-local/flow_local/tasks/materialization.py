@@ -35,7 +35,7 @@ from flow_local.connectors import MATERIALIZE, ConnectorFailed, Conversation, co
 from flow_local.recovery import Commit, TaskRecord
 from flow_local.recovery.patches import EMPTY, patches_of, says, updated
 from flow_local.tasks.applying import applied
-from flow_local.tasks.definitions import MaterializationTask, Run
+from flow_local.tasks.definitions import MaterializationTask, Run, SchemaWidened
 from flow_local.tasks.ending import uninterrupted
 from flow_local.tasks.progress import BindingProgress
 from flow_local.tasks.sources import Checkpoint, Source, check
@@ -53,13 +53,15 @@ log = get_logger(__name__)
 async def run_materialization(run: Run) -> None:
     """Run a materialization until it is cancelled or `run.ending` says it is done.
 
-    Raises whatever ends it: ConnectorFailed, RemoteProtocolError, ConfigError, StorageError. What
-    it hadn't committed is read again by the next run.
+    Raises whatever ends it: ConnectorFailed, RemoteProtocolError, ConfigError, StorageError, and
+    SchemaWidened where the task has to be built anew. What it hadn't committed is read again by the
+    next run.
     """
     task = run.task
     assert isinstance(task, MaterializationTask)
     recovery = run.world.recovery
-    run.progress.bindings = [BindingProgress(name) for name in task.collections]
+    if [binding.collection for binding in run.progress.bindings] != task.collections:
+        run.progress.bindings = [BindingProgress(name) for name in task.collections]
     record = await recovery.task(task.name)
     state = await applied(run, record)
     run.progress.phase = "opening"
@@ -78,6 +80,8 @@ async def run_materialization(run: Run) -> None:
             await _concurrently(session)
         finally:
             session.close()
+    if session.is_outdated():
+        raise SchemaWidened(task.name)
     run.progress.phase = "done"
 
 
@@ -121,6 +125,7 @@ class _Session:
         assert isinstance(task, MaterializationTask)
         self._run = run
         self._name = task.name
+        self._built_with = task.inferred
         self._talk = talk
         self._world = run.world
         self._state = state
@@ -204,17 +209,27 @@ class _Session:
             self._acknowledged = answer.state
             await self._record(answer.state)
 
+    def is_outdated(self) -> bool:
+        """Whether a schema has widened that the task was built with."""
+        schemas = self._world.recovery.schemas
+        return any(schemas.get(name) != schema for name, schema in self._built_with.items())
+
     async def _gather(self) -> bool:
-        """Read documents and load their keys; False when there are none and there won't be any."""
+        """Read documents and load their keys; False when there are none and there won't be any.
+
+        Nor will there be any once a schema has widened; what was read before fits the built one.
+        """
         clock, changes = self._world.clock, self._world.collections.changes
         acknowledged = self._answers[Acknowledged]
         size, began = 0, 0.0
         while True:
             version = changes.version
+            if self.is_outdated():
+                return size > 0
             ending = self._run.ending.sources_ended.is_set() and self._run.ending.until_idle
             progressed = False
             for binding, source in enumerate(self._sources):  # By turns: none waits for another.
-                if block := await self._thread.run(source.read):
+                if block := await self._read(source):
                     progressed = True
                     began = began or clock.monotonic()
                     size += await self._add(binding, block)
@@ -230,6 +245,12 @@ class _Session:
                 if ending:
                     return False
             await _first(acknowledged, changes.since(version))
+
+    async def _read(self, source: Source) -> bytes:
+        block = await self._thread.run(source.read)
+        if block and self.is_outdated():  # The block may have what widened it.
+            raise SchemaWidened(self._name)
+        return block
 
     def _is_large(self, size: int) -> bool:
         documents = sum(gathered.documents for gathered in self._gathered)

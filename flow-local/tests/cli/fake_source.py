@@ -2,11 +2,13 @@
 
 `misbehave` is "exit" or "garbage" at validate, "exit later" or "garbage later" amid the stream.
 `documents` are emitted with one checkpoint, once; those of `again` every time; with `endless`, more
-and more of them follow; with `quiet`, nothing does until stdin ends.
+and more of them follow; with `quiet`, nothing does until stdin ends. `follow` names a file whose
+lines are emitted, each with a checkpoint, as they come; with `once`, those that are there.
 """
 
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 
@@ -23,8 +25,23 @@ def fail() -> None:
     sys.exit(1)
 
 
+def follow(config, at) -> None:
+    while True:
+        lines = Path(config["follow"]).read_text().splitlines()
+        for line in lines[at:]:
+            say(captured={"doc": msgspec.json.decode(line)})
+            at += 1
+            say(checkpoint={"state": {"updated": {"at": at}, "mergePatch": True}})
+        if config.get("once"):
+            return
+        time.sleep(0.02)
+
+
 def stream(config, state) -> None:
     say(opened={})
+    if config.get("follow"):
+        follow(config, state.get("at", 0))
+        return
     for document in config.get("again", []) or ([] if state.get("done") else config["documents"]):
         say(captured={"doc": document})
     if config.get("misbehave") == "exit later":

@@ -60,16 +60,16 @@ async def test_what_is_inferred_is_committed_with_the_documents_it_is_inferred_f
         staging = stage.staging_of(world, "acme/a", b"{}", 100)
         staging.add(0, documents(0, 2))
         staging.add_schema(0, b'{"type":"object","additionalProperties":false,"properties":{}}')
-        assert await world.recovery.inferred() == {}
+        assert world.recovery.schemas == {}
         staging.checkpoint(STATE)
         await staging.commit()
         staging.give_up()
-        inferred = await world.recovery.inferred()
+        inferred = world.recovery.schemas
         assert b'"id":{"type":"integer"' in inferred["acme/a"]
         assert b'"uuid"' in inferred["acme/a"]
     await stage.publish({"id": 1, "name": "x"}, name="acme/a", schema=b"{}")
     async with stage.world() as world:
-        widened = (await world.recovery.inferred())["acme/a"]
+        widened = world.recovery.schemas["acme/a"]
         assert b'"name":{"type":"string"' in widened
         assert b'"id":{"type":"integer"' in widened
 
@@ -93,7 +93,7 @@ async def test_what_was_inferred_by_an_attempt_that_failed_is_recorded_later(sta
         second.checkpoint(STATE)
         await second.commit()
         second.give_up()
-        assert "acme/a" in await world.recovery.inferred()
+        assert "acme/a" in world.recovery.schemas
 
 
 async def test_after_a_commit_of_doubtful_outcome_nothing_is_cut_off(stage):

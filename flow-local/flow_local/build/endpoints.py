@@ -2,11 +2,24 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from estuary_cdk.errors import ConfigError
 from flow_local import connectors
 from flow_local.catalog import Endpoint, ImageEndpoint, LocalEndpoint
+
+PACKED_VALUES_FLAG: Final = "packed-values"
+
+
+def packs_values(connector_type: str, flags: Mapping[str, str]) -> bool:
+    """Tell whether a task's connector gets packed values besides plain ones.
+
+    Images do, since most of those that aren't ours read nothing else; local connectors don't. The
+    task's `shards: {flags: {packed-values: "true"}}` decides where it is given.
+    """
+    return flags.get(PACKED_VALUES_FLAG, str(connector_type == "IMAGE").lower()) == "true"
 
 
 def launchable(endpoint: Endpoint) -> connectors.Endpoint:

@@ -8,7 +8,7 @@ from typing import Final
 from estuary_cdk.errors import CdkError, ConfigError
 from flow_local.build.captures import built_capture
 from flow_local.build.collections import built_collection, waits_for_inference
-from flow_local.build.endpoints import launchable
+from flow_local.build.endpoints import launchable, packs_values
 from flow_local.build.lineage import Last, version_of
 from flow_local.build.materializations import BuiltMaterialization, built_materialization
 from flow_local.catalog import Capture, Catalog, CatalogError, Materialization
@@ -125,6 +125,7 @@ async def _build(
             for name in collections
             if uses_inferred_schema(catalog.collections[name].read_schema)
         },
+        packed_values=packs_values(endpoint.connector_type, task.shards.flags or {}),
     )
 
 

@@ -41,12 +41,15 @@ class MaterializationTask:
     A binding reads its collection under its `journal_read_suffix`. `version` changes whenever
     `spec` does. `inferred` has the schemas that it was built with, of the collections whose read
     schema refers to what is inferred; it reads no document that came after one of them widened.
+    `packed_values` adds values in their packed form to every store, for connectors that read no
+    other.
     """
 
     spec: MaterializationSpec
     endpoint: Endpoint
     version: str
     inferred: Mapping[str, bytes] = field(default_factory=dict)
+    packed_values: bool = False
 
     @property
     def name(self) -> str:

@@ -34,6 +34,7 @@ from estuary_cdk.transport import Thread
 from flow_local.connectors import MATERIALIZE, ConnectorFailed, Conversation, conversation
 from flow_local.recovery import Commit, TaskRecord
 from flow_local.recovery.patches import EMPTY, patches_of, says, updated
+from flow_local.serialization import Finishing
 from flow_local.tasks.applying import applied
 from flow_local.tasks.definitions import MaterializationTask, Run, SchemaWidened
 from flow_local.tasks.ending import uninterrupted
@@ -131,6 +132,7 @@ class _Session:
         self._state = state
         self._position = position
         self._fields = [fields_of(index, each) for index, each in enumerate(task.spec.bindings)]
+        self._finishing = [Finishing(each, packs=task.packed_values) for each in task.spec.bindings]
         self._sources = _sources(run, task, position.checkpoint)
         self._thread = Thread(f"reader of {task.name}")
         self._gathered: list[Gathered] = []
@@ -277,10 +279,11 @@ class _Session:
         return {key: packed for key, packed in new.items() if packed}
 
     async def _store(self) -> None:
-        for gathered in self._gathered:
+        for gathered, finishing in zip(self._gathered, self._finishing, strict=True):
             pending: list[bytes] = []
             total = size = 0
-            for count, lines in gathered.stores():
+            for count, spelt in gathered.stores():
+                lines = finishing.finished(spelt)
                 pending.append(lines)
                 total += count
                 size += len(lines)

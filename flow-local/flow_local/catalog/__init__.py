@@ -4,6 +4,7 @@ from flow_local.catalog.bundle import bundle
 from flow_local.catalog.diagnostics import CatalogError, Diagnostics
 from flow_local.catalog.discovered import Merged, write_discovered
 from flow_local.catalog.discovery_plan import DiscoveredBinding
+from flow_local.catalog.files import STDIN
 from flow_local.catalog.loader import load
 from flow_local.catalog.models import (
     AutoDiscover,
@@ -33,6 +34,7 @@ from flow_local.catalog.nodes import Location
 from flow_local.catalog.template import template
 
 __all__ = [
+    "STDIN",
     "AutoDiscover",
     "Capture",
     "CaptureBinding",

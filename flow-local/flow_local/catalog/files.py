@@ -1,7 +1,9 @@
 """The files of a catalog: each is read and parsed once."""
 
 import os
+import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from flow_local.catalog.diagnostics import CatalogError, Mistakes
@@ -10,6 +12,8 @@ from flow_local.catalog.nodes import Location, Node
 from flow_local.catalog.yaml_text import parse_yaml
 
 FILE_BYTES_MAX = 64 << 20
+STDIN = "-"
+"""The path that stands for what comes in on stdin; files it names are relative to here."""
 
 
 @dataclass(slots=True)
@@ -46,9 +50,10 @@ class Files:
         """Return the text of `file`, or None once the reason was noted."""
         path = Path(file)
         try:
-            size = path.stat().st_size
+            content = _stdin() if file == STDIN else None
+            size = path.stat().st_size if content is None else len(content)
             if size <= FILE_BYTES_MAX:
-                return path.read_bytes().decode("utf-8-sig")
+                return (path.read_bytes() if content is None else content).decode("utf-8-sig")
             reason = f"it has {size} bytes, more than {FILE_BYTES_MAX}"
         except FileNotFoundError:
             reason = "there is no such file"
@@ -61,6 +66,12 @@ class Files:
         self.mistakes.add(named_at, f"can't {verb} {file!r}: {reason}", hint)
         self.mistakes.incomplete = True
         return None
+
+
+@cache
+def _stdin() -> bytes:
+    """Return what comes in on stdin, which can be read but once."""
+    return sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
 
 
 def relative(named: str, named_at: Location) -> str:

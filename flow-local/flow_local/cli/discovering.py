@@ -26,7 +26,7 @@ def discover_catalog(
             f"can't discover: {str(project.source)!r} has no capture of that kind enabled",
             hint="only captures have resources to discover",
         )
-    for task, (pointers, found) in answers(tasks, _discovered, log_level):
+    for task, (pointers, found) in answers(tasks, discovered, log_level):
         if as_json:
             for binding in found:
                 typer.echo(msgspec.json.encode(binding))
@@ -34,13 +34,14 @@ def discover_catalog(
             _show(task, found)
         if write:
             merged = write_discovered(
-                project.source, task.name, [_plain(b) for b in found], path_pointers=pointers
+                project.source, task.name, [plain(b) for b in found], path_pointers=pointers
             )
             if not as_json:
                 _tell(task, merged)
 
 
-async def _discovered(task: Capture, connector: Connector) -> tuple[list[str], list[Discovered]]:
+async def discovered(task: Capture, connector: Connector) -> tuple[list[str], list[Discovered]]:
+    """Ask a capture's connector; return its resource path pointers and what the endpoint has."""
     spec = await capture_spec(connector)
     request = Discover(
         connector_type=connector.endpoint.connector_type,
@@ -51,7 +52,8 @@ async def _discovered(task: Capture, connector: Connector) -> tuple[list[str], l
     return spec.resource_path_pointers, answer.bindings
 
 
-def _plain(binding: Discovered) -> DiscoveredBinding:
+def plain(binding: Discovered) -> DiscoveredBinding:
+    """Return a binding of the protocol as the catalog takes it."""
     return DiscoveredBinding(
         recommended_name=binding.recommended_name,
         resource_config=bytes(binding.resource_config),

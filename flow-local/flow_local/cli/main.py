@@ -9,27 +9,32 @@ from typing import Annotated, Final
 
 import typer
 
-SourceOption = Annotated[
-    Path, typer.Option("--source", "-s", metavar="FILE", help="The catalog, in YAML or JSON.")
-]
-NamesOption = Annotated[
-    list[str] | None,
-    typer.Option("--name", "-n", metavar="TASK", help="Only this task; may be repeated."),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        metavar="DIR",
-        help="Where collections and progress are kept; by default .flow-local/ beside the catalog.",
-    ),
-]
-LogLevelOption = Annotated[
-    str | None,
-    typer.Option("--log-level", metavar="LEVEL", help="error, warn, info, debug or trace."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One line of JSON each, for programs.")]
-FLOW_YAML: Final = Path("flow.yaml")
+from flow_local.cli import raw
+from flow_local.cli.options import (
+    FLOW_YAML,
+    DataOption,
+    JsonOption,
+    LogLevelOption,
+    NameOption,
+    NamesOption,
+    NetworkOption,
+    OutputOption,
+    ProfileOption,
+    SourceOption,
+    epilog,
+)
+from flow_local.cli.preview_options import (
+    DelayOption,
+    FixtureOption,
+    InitialStateOption,
+    LogJsonOption,
+    OutputApplyOption,
+    OutputStateOption,
+    SessionsOption,
+    TimeoutOption,
+)
+
+FLOWCTL: Final = "flowctl"
 
 app = typer.Typer(
     name="flow-local",
@@ -48,8 +53,11 @@ def flow_local(
     context: typer.Context,
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    profile: ProfileOption = None,
+    output: OutputOption = None,
 ) -> None:
     """Print help where no command is given."""
+    del profile, output
     if version:
         from importlib.metadata import version as version_of
 
@@ -58,13 +66,9 @@ def flow_local(
         typer.echo(context.get_help())
 
 
-def _epilog(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
 @app.command(
     short_help="See it work: real files become SQLite tables.",
-    epilog=_epilog("flow-local demo", "flow-local demo --directory /tmp/flow-demo"),
+    epilog=epilog("flow-local demo", "flow-local demo --directory /tmp/flow-demo"),
 )
 def demo(
     directory: Annotated[
@@ -79,7 +83,7 @@ def demo(
 
 @app.command(
     short_help="Begin a catalog, from one that works.",
-    epilog=_epilog("flow-local init", "flow-local init my-project"),
+    epilog=epilog("flow-local init", "flow-local init my-project"),
 )
 def init(
     directory: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
@@ -92,7 +96,7 @@ def init(
 
 @app.command(
     short_help="Run the catalog's tasks, once or for good.",
-    epilog=_epilog(
+    epilog=epilog(
         "flow-local run",
         "flow-local run --until-idle",
         "flow-local run --source other/flow.yaml --name acme/source-http",
@@ -125,7 +129,7 @@ def run(
 
 @app.command(
     short_help="Check the catalog with its connectors, field by field.",
-    epilog=_epilog("flow-local validate", "flow-local validate --name acme/materialize-sqlite"),
+    epilog=epilog("flow-local validate", "flow-local validate --name acme/materialize-sqlite"),
 )
 def validate(
     source: SourceOption = FLOW_YAML,
@@ -142,7 +146,7 @@ def validate(
 
 @app.command(
     short_help="Ask captures what there is; write it into the catalog.",
-    epilog=_epilog("flow-local discover", "flow-local discover --write --name acme/source-http"),
+    epilog=epilog("flow-local discover", "flow-local discover --write --name acme/source-http"),
 )
 def discover(
     *,
@@ -164,7 +168,7 @@ def discover(
 
 @app.command(
     short_help="Print what connectors are and how they are configured.",
-    epilog=_epilog("flow-local spec --name acme/source-http"),
+    epilog=epilog("flow-local spec --name acme/source-http"),
 )
 def spec(
     source: SourceOption = FLOW_YAML,
@@ -179,57 +183,75 @@ def spec(
 
 
 @app.command(
-    short_help="Run a capture, print its documents, store nothing.",
-    epilog=_epilog(
+    short_help="Run a task against its connector and print what it does.",
+    epilog=epilog(
         "flow-local preview --name acme/source-http",
-        "flow-local preview --sessions 1 --timeout 10 --output-state",
+        "flow-local preview --sessions 1 --timeout 10s --output-state",
+        "flow-local preview --name acme/materialize-sqlite --fixture fixture.jsonl --output-apply",
     ),
 )
 def preview(  # noqa: PLR0913 - options are named by who types them
     *,
     source: SourceOption = FLOW_YAML,
-    name: Annotated[
-        str | None, typer.Option("--name", "-n", metavar="TASK", help="The capture to preview.")
-    ] = None,
-    sessions: Annotated[
-        str,
-        typer.Option(
-            metavar="N,N,...",
-            help="Transactions of each session; each restarts the connector. -1 is no limit.",
-        ),
-    ] = "-1",
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="End when there was no output for so long."),
-    ] = None,
-    initial_state: Annotated[
-        str, typer.Option(metavar="JSON", help="The state that the first session starts from.")
-    ] = "{}",
-    output_state: Annotated[
-        bool, typer.Option("--output-state", help="Print the connector's states, too.")
-    ] = False,
-    output_apply: Annotated[
-        bool, typer.Option("--output-apply", help="Print what Apply did, too.")
-    ] = False,
+    name: NameOption = None,
+    sessions: SessionsOption = None,
+    timeout: TimeoutOption = None,
+    delay: DelayOption = None,
+    fixture: FixtureOption = None,
+    initial_state: InitialStateOption = "{}",
+    output_state: OutputStateOption = False,
+    output_apply: OutputApplyOption = False,
+    log_json: LogJsonOption = False,
+    data_dir: DataOption = None,
     log_level: LogLevelOption = None,
+    network: NetworkOption = None,
+    profile: ProfileOption = None,
+    output: OutputOption = None,
 ) -> None:
-    """Run one capture and print its documents; nothing is stored.
+    """Run one task and print what it does, in the lines of flowctl.
 
-    A line is ["collection",{...document...}].
+    A capture's documents are printed, ["collection",{...document...}], and not stored. A
+    materialization does write to its destination, but its progress isn't recorded here.
     """
-    from flow_local.cli.previewing import PreviewOptions, preview_capture
+    from flow_local.cli.previewing import PreviewOptions, preview_task
     from flow_local.cli.projects import Project
 
-    project = Project(source, None, (name,) if name else ())
+    del network, profile, output
     options = PreviewOptions(
-        sessions, timeout, initial_state, output_state, output_apply, log_level
+        sessions=sessions,
+        timeout=timeout,
+        delay=delay,
+        fixture=fixture,
+        initial_state=initial_state,
+        output_state=output_state,
+        output_apply=output_apply,
+        log_json=log_json,
+        log_level=log_level,
     )
-    preview_capture(project, options)
+    preview_task(Project(source, data_dir, (name,) if name else ()), options)
+
+
+@app.command(
+    "test",
+    short_help="Run the tests of a catalog.",
+    epilog=epilog("flow-local test", "flow-local test --name acme/tests/totals"),
+)
+def run_tests(
+    source: SourceOption = FLOW_YAML,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", "-n", metavar="TEST", help="Only this test; may be repeated."),
+    ] = None,
+) -> None:
+    """Run the catalog's tests: documents go in, and what collections then hold is compared."""
+    from flow_local.cli.testing import test_catalog
+
+    test_catalog(source, tuple(name or ()))
 
 
 @app.command(
     short_help="Print the documents of a collection.",
-    epilog=_epilog("flow-local read acme/orders", "flow-local read acme/orders --limit 10"),
+    epilog=epilog("flow-local read acme/orders", "flow-local read acme/orders --limit 10"),
 )
 def read(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", show_default=False)],
@@ -266,7 +288,7 @@ def schema(
 
 @app.command(
     short_help="Show what is committed and what waits.",
-    epilog=_epilog("flow-local status", "flow-local status --json"),
+    epilog=epilog("flow-local status", "flow-local status --json"),
 )
 def status(
     source: SourceOption = FLOW_YAML,
@@ -283,7 +305,7 @@ def status(
 
 @app.command(
     short_help="Forget the progress of a task, or everything.",
-    epilog=_epilog("flow-local reset acme/source-http", "flow-local reset --yes"),
+    epilog=epilog("flow-local reset acme/source-http", "flow-local reset --yes"),
 )
 def reset(
     task: Annotated[str | None, typer.Argument(metavar="[TASK]", show_default=False)] = None,
@@ -302,17 +324,25 @@ def reset(
     reset_project(Project(source, data_dir), task, yes=yes)
 
 
+app.add_typer(raw.app)
+
+
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 misused, 3 unhealthy or timed out."""
+    """Run the command line and exit: 0 done, 1 failed, 2 misused, 3 unhealthy or timed out.
+
+    Called by the name flowctl, it ends as that does: 1 for whatever fails, 2 for options that are
+    none.
+    """
+    is_flowctl = Path(sys.argv[0]).name == FLOWCTL
     try:
-        app(prog_name="flow-local")
+        app(prog_name=FLOWCTL if is_flowctl else "flow-local")
     except Exception as error:
         from flow_local.cli.endings import reported
 
         code = reported(error)
         if code is None:
             raise
-        sys.exit(code)
+        sys.exit(1 if is_flowctl else code)
 
 
 if __name__ == "__main__":

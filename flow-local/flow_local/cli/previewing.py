@@ -35,8 +35,6 @@ from flow_local.tasks import Task
 STDIN: Final = "-"
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class PreviewOptions:
     """As typed: see the command's help."""
@@ -120,9 +118,7 @@ def _state(text: str) -> bytes:
     return text.encode()
 
 
-def _chosen(
-    project: Project, loaded: Catalog, *, has_fixture: bool
-) -> Capture | Materialization:
+def _chosen(project: Project, loaded: Catalog, *, has_fixture: bool) -> Capture | Materialization:
     """Return the task that is meant: the one that is named, or the only one that it can be."""
     tasks = project.chosen(loaded)
     kind = Materialization if has_fixture else Capture
@@ -183,9 +179,7 @@ class _Previewer:
         if self.plan.output_state:
             _write(preview.final_state_line(running.state))
 
-    async def _built(
-        self, task: Capture | Materialization, inferred: Mapping[str, bytes]
-    ) -> Task:
+    async def _built(self, task: Capture | Materialization, inferred: Mapping[str, bytes]) -> Task:
         if self.fixture is not None:
             inferred = {**preview.inferred(self.fixture), **inferred}
         around = Surroundings(inferred=inferred, on_event=relay, log_level=self.level)
@@ -222,6 +216,4 @@ class _Previewer:
                 hint="run the captures first, or give documents with --fixture",
             )
         root = self.project.data_directory
-        return preview.CollectionsFeed(
-            one.spec, root, database.ends, one.clock, self.plan.delay_s
-        )
+        return preview.CollectionsFeed(one.spec, root, database.ends, one.clock, self.plan.delay_s)

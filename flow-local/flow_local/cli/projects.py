@@ -11,7 +11,7 @@ import typer
 
 from estuary_cdk.errors import ConfigError
 from flow_local import catalog
-from flow_local.catalog import Capture, Catalog, Materialization
+from flow_local.catalog import STDIN, Capture, Catalog, Materialization
 from flow_local.recovery import Database, opened
 from flow_local.recovery.database import NAME as DATABASE
 
@@ -36,7 +36,7 @@ class Project:
 
         Raises Diagnostics with all mistakes, ConfigError where there is no such file or task.
         """
-        if not self.source.exists():
+        if str(self.source) != STDIN and not self.source.exists():
             raise ConfigError(
                 f"can't load the catalog: there is no file {str(self.source)!r}",
                 hint="name one with --source, or begin one: flow-local init",

@@ -155,9 +155,7 @@ class _Session:
             lines += [state_lines(update) for update in said] or [state_lines(None)]
         self._preview.write(b"".join(lines))
         if self._acknowledges:
-            await self._talk.send_within(
-                ACKNOWLEDGE_WAIT_S, Acknowledge(checkpoints=len(updates))
-            )
+            await self._talk.send_within(ACKNOWLEDGE_WAIT_S, Acknowledge(checkpoints=len(updates)))
         self._bytes = sum(documents.pending_bytes for documents in self._documents)
         self._left -= 1
         self._begin()

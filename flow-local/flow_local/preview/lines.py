@@ -48,13 +48,15 @@ def state_lines(update: ConnectorState | None) -> bytes:
     """Return what is printed of a state's update: a line, or two where the state is replaced."""
     if update is None or not says(update):
         return b'["connectorState",{}]\n'
-    reset = b"" if update.merge_patch else b'["connectorState",{"updated":null,"mergePatch":true}]\n'
+    reset = (
+        b"" if update.merge_patch else b'["connectorState",{"updated":null,"mergePatch":true}]\n'
+    )
     return reset + b'["connectorState",{"updated":%b,"mergePatch":true}]\n' % bytes(update.updated)
 
 
 def final_state_line(state: bytes) -> bytes:
-    """Return the last line of a run: the whole state that it ended with."""
-    return b'["connectorState",{"updated":%b}]\n' % state
+    """Return the last line of a run: the whole state that it ended with, properties in order."""
+    return b'["connectorState",{"updated":%b}]\n' % _encode(_decode(state))
 
 
 def applied_line(description: str) -> bytes:

@@ -111,7 +111,9 @@ async def _together(session: "_Session", transactions: int) -> None:
 class _Session:
     """One connector's transactions."""
 
-    def __init__(self, task: MaterializationPreview, talk: Conversation, *, loads_all: bool):
+    def __init__(
+        self, task: MaterializationPreview, talk: Conversation, *, loads_all: bool
+    ) -> None:
         self._task = task
         self._talk = talk
         self._loads_all = loads_all

@@ -31,7 +31,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One preview: the built spec, its connector, and where lines go (several at once, complete)."""
+    """One preview: the built spec, its connector, and where lines go, whole and several at once."""
 
     spec: CaptureSpec | MaterializationSpec
     connector: Connector

@@ -184,8 +184,26 @@ def test_two_runs_on_one_directory_exclude_each_other(project):
             ),
         ),
         (
-            ("preview", "--name", "acme/table"),
-            "can't preview 'acme/table': only captures can be previewed",
+            ("preview", "--name", "acme/source", "--fixture", "some.jsonl"),
+            (
+                "can't use --fixture with 'acme/source': a capture reads its endpoint "
+                "(fixtures are for materializations)"
+            ),
+        ),
+        (
+            ("preview", "--fixture", "none.jsonl"),
+            "can't read fixture 'none.jsonl': no such file or directory",
+        ),
+        (
+            ("preview", "--fixture", "none.jsonl", "--delay", "1s"),
+            ("can't use --delay with --fixture: a fixture says itself where its transactions end"),
+        ),
+        (
+            ("preview", "--timeout", "soon"),
+            (
+                "can't use --timeout 'soon': expected a number and a unit "
+                "(write for example 30s or 1m)"
+            ),
         ),
         (
             ("preview", "--sessions", "one"),

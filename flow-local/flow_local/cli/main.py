@@ -271,7 +271,7 @@ def read(
 
 @app.command(
     short_help="Print what is inferred of a collection.",
-    epilog=_epilog("flow-local schema acme/orders"),
+    epilog=epilog("flow-local schema acme/orders"),
 )
 def schema(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", show_default=False)],

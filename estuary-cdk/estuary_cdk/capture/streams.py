@@ -156,3 +156,4 @@ def _aware(stream: str, what: str, moment: datetime) -> None:
 
 
 Stream = Snapshot[ClientT] | Windowed[ClientT] | Log[ClientT, Any] | Paged[ClientT]
+"""One part of a source, of any kind."""

@@ -14,6 +14,7 @@ from estuary_cdk.protocol.message import present
 
 ResourceT = TypeVar("ResourceT")
 Path = tuple[str, ...]
+"""The name of a table, its namespaces first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ Change = (
     | MigrateColumn
     | AllowRepeats
 )
+"""One thing to do to one table."""
 
 
 def description(change: Change) -> str:

@@ -128,3 +128,4 @@ class AtLeastOnce(Loads, Protocol):
 
 
 Transactor = RemoteAuthoritative | PostCommitApply | AtLeastOnce
+"""What a session of transactions needs, in one of the three patterns."""

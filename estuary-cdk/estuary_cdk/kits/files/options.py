@@ -91,6 +91,7 @@ class JsonLinesFormat(Settings):
 
 
 FormatOptions = AutoFormat | CsvFormat | JsonFormat | JsonLinesFormat
+"""The format of a file: detected, or chosen with its options."""
 
 
 class ParserOptions(Settings):

@@ -35,6 +35,7 @@ OFFSET_UNKNOWN = -1
 EMPTY_RECORD = b"}"
 
 Patch = dict[str, Any]
+"""A merge patch of a sweep's state."""
 
 
 class _State(BaseModel):

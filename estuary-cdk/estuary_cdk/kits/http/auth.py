@@ -86,6 +86,7 @@ class NoAuth:
 
 
 NO_AUTH = NoAuth()
+"""Requests go out as they are."""
 
 
 @dataclass(frozen=True, slots=True)

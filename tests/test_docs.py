@@ -6,10 +6,10 @@ In a Markdown file,
   beside those of all other documents; files named test_* are run by pytest;
 - any other `python` block is run as a program;
 - a `console` block is typed in, in a copy of the repository with those files; what it shows is what
-  comes out, where `...` stands for the rest of a line and, alone on a line, for any lines. Without
+  comes out, where `...` (or `…`) stands for the rest of a line and, alone on a line, for any lines. Without
   any output, only the exit status is looked at;
 - a `console network` block needs a network: its commands are understood, but not run;
-- `yaml` is a catalog that loads;
+- `yaml` is a catalog that loads, `json` is JSON, `sql` is run by a server of the connector's kind;
 - a block without a language is a picture.
 """
 
@@ -36,6 +36,7 @@ import msgspec
 import pytest
 import typer.main
 
+from estuary_cdk.testing.postgres import postgres, versions
 from flow_local.catalog import load
 from flow_local.cli.demo.server import HOST, served
 from flow_local.cli.main import app
@@ -138,7 +139,7 @@ def typed(text: str) -> Iterator[tuple[str, str]]:
 
 def pattern(shown: str) -> str:
     """Return the pattern of all output that a document may show so."""
-    lines = [line.rstrip() for line in shown.strip("\n").splitlines()]
+    lines = [line.rstrip().replace("…", "...") for line in shown.strip("\n").splitlines()]
     parts = [
         r"(?:[^\n]*\n)*"
         if line == "..."
@@ -155,7 +156,7 @@ def test_there_is_something_to_check() -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:
-    kinds = {"python", "console", "yaml", ""}
+    kinds = {"python", "console", "yaml", "json", "sql", ""}
     assert not [f"{block}: {block.language}" for block in blocks() if block.language not in kinds]
     names = [block.name for block in blocks() if block.name not in {None, NETWORK}]
     assert len(set(names)) == len(names), "files of documents are side by side: name them apart"
@@ -281,6 +282,25 @@ def test_catalogs_in_the_documents_load(block: Block, tmp_path: Path) -> None:
     catalog = written(tmp_path) / (block.name or "flow.yaml")
     catalog.write_text(block.text)
     assert load(catalog, {})
+
+
+@pytest.mark.parametrize("block", of("json"), ids=str)
+def test_json_in_the_documents_is_json(block: Block) -> None:
+    assert msgspec.json.decode(block.text)
+
+
+def entered_in_postgres(sql: str) -> None:
+    with postgres(max(versions())) as cluster:
+        cluster.execute("CREATE TABLE public.orders (id integer PRIMARY KEY)")
+        cluster.execute(sql)
+
+
+SERVERS = {"source-postgres": entered_in_postgres}
+
+
+@pytest.mark.parametrize("block", of("sql"), ids=str)
+def test_sql_in_the_documents_runs(block: Block) -> None:
+    SERVERS[block.path.parent.name](block.text)
 
 
 def catalogs() -> list[Path]:

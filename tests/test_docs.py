@@ -6,8 +6,8 @@ In a Markdown file,
   beside those of all other documents; files named test_* are run by pytest;
 - any other `python` block is run as a program;
 - a `console` block is typed in, in a copy of the repository with those files; what it shows is what
-  comes out, where `...` (or `…`) stands for the rest of a line and, alone on a line, for any lines. Without
-  any output, only the exit status is looked at;
+  comes out, where `...` (or `…`) stands for the rest of a line and, alone on a line, for any lines.
+  Without any output, only the exit status is looked at;
 - a `console network` block needs a network: its commands are understood, but not run;
 - `yaml` is a catalog that loads, `json` is JSON, `sql` is run by a server of the connector's kind;
 - a block without a language is a picture.
@@ -395,6 +395,13 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     for example in examples:
         assert example.split()[1] == name
         understood(example)
+
+
+def test_the_readme_lists_every_command() -> None:
+    listed = re.findall(
+        r"^\| `([a-z]+)` \|", (ROOT / "flow-local/README.md").read_text(), re.MULTILINE
+    )
+    assert sorted(listed) == sorted(commands())
 
 
 def modules() -> list[str]:

@@ -101,7 +101,9 @@ async def _build(
     }
     if isinstance(task, Capture):
         captured = await built_capture(task, collections, connector, last)
-        result.tasks[task.name] = CaptureTask(captured, endpoint, version_of(captured))
+        result.tasks[task.name] = CaptureTask(
+            captured, endpoint, version_of(captured), shards=task.shards.count
+        )
         return
     waiting = tuple(
         name
@@ -126,6 +128,7 @@ async def _build(
             if uses_inferred_schema(catalog.collections[name].read_schema)
         },
         packed_values=packs_values(endpoint.connector_type, task.shards.flags or {}),
+        shards=task.shards.count,
     )
 
 

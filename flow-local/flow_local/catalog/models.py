@@ -49,9 +49,10 @@ Endpoint: TypeAlias = ImageEndpoint | LocalEndpoint | DekafEndpoint
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """How a task is run; None is the runtime's default."""
+    """How a task is run; None is the runtime's default. `count` is of flow-local alone."""
 
     disable: bool = False
+    count: int = 1
     hot_standbys: int | None = None
     transaction_min: timedelta | None = None
     transaction_max: timedelta | None = None

@@ -22,9 +22,10 @@ ENDPOINTS = ("connector", "local", "dekaf")
 LOG_LEVELS = ("error", "warn", "info", "debug", "trace")
 
 _SHARDS = (
-    *("disable", "hotStandbys", "minTxnDuration", "maxTxnDuration", "readChannelSize"),
+    *("disable", "count", "hotStandbys", "minTxnDuration", "maxTxnDuration", "readChannelSize"),
     *("ringBufferSize", "logLevel", "flags"),
 )
+SHARDS_MAX = 64
 _EXAMPLE = "write for example 'local: {command: [source-http], config: {}}'"
 
 
@@ -122,6 +123,7 @@ def read_shards(task: Stanza) -> Shards:
         return Shards()
     return Shards(
         disable=inner.flag("disable"),
+        count=_count(inner),
         hot_standbys=inner.count("hotStandbys"),
         transaction_min=inner.duration("minTxnDuration"),
         transaction_max=inner.duration("maxTxnDuration"),
@@ -130,6 +132,14 @@ def read_shards(task: Stanza) -> Shards:
         log_level=inner.choice("logLevel", LOG_LEVELS),
         flags=inner.text_mapping("flags"),
     )
+
+
+def _count(inner: Stanza) -> int:
+    count = inner.count("count")
+    if count is not None and not 1 <= count <= SHARDS_MAX:
+        message = f"can't run {inner.name} as {count} processes"
+        inner.note(inner.node.members["count"], message, f"use 1 to {SHARDS_MAX}")
+    return 1 if count is None else count
 
 
 def read_resource(binding: Stanza) -> Resource:

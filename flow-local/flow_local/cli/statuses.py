@@ -11,6 +11,7 @@ from estuary_cdk.protocol.materialize import MaterializationSpec
 from flow_local.cli.projects import Project
 from flow_local.cli.tables import columns, sized, stdout
 from flow_local.recovery import Database, TaskRecord
+from flow_local.tasks.shards import latest
 from flow_local.tasks.sources import Checkpoint
 
 
@@ -61,7 +62,7 @@ def _statuses(database: Database, names: set[str] | None) -> Iterator[TaskStatus
             kind=_kind(record),
             version=record.version,
             state_bytes=len(record.state),
-            bindings=tuple(_bindings(record, ends)),
+            bindings=tuple(_bindings(record, _offsets(database, name, record), ends)),
             in_catalog=names is None or name in names,
         )
 
@@ -81,7 +82,16 @@ class _Spec(msgspec.Struct):
     bindings: list[dict[str, msgspec.Raw]] = []
 
 
-def _bindings(record: TaskRecord, ends: dict[str, int]) -> Iterator[BindingStatus]:
+def _offsets(database: Database, name: str, record: TaskRecord) -> dict[str, int]:
+    """Return through where all shards of a task have read each source."""
+    shards = [database.task(each) for each in latest(database.shards(name))] or [record]
+    each = [Checkpoint(shard.checkpoint).offsets for shard in shards]
+    return {name: min(offsets.get(name, 0) for offsets in each) for name in set().union(*each)}
+
+
+def _bindings(
+    record: TaskRecord, offsets: dict[str, int], ends: dict[str, int]
+) -> Iterator[BindingStatus]:
     if not record.spec:
         return
     if not _is_materialization(record.spec):
@@ -89,7 +99,6 @@ def _bindings(record: TaskRecord, ends: dict[str, int]) -> Iterator[BindingStatu
             name = captured.collection.name if captured.collection else ""
             yield BindingStatus(name, "/".join(captured.resource_path), ends.get(name, 0), 0)
         return
-    offsets = Checkpoint(record.checkpoint).offsets
     for binding in msgspec.json.decode(record.spec, type=MaterializationSpec).bindings:
         name = binding.collection.name if binding.collection else ""
         end = ends.get(name, 0)

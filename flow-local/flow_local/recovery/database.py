@@ -18,6 +18,8 @@ from flow_local.collections.files import StorageError
 NAME: Final = "recovery.db"
 SCHEMA_VERSION: Final = 1
 BUSY_S: Final = 5.0
+SHARD_MARK: Final = "#"
+"""Between a task's name, which has none, and the range of a shard with a record of its own."""
 
 _SCHEMA: Final = """
 CREATE TABLE tasks (
@@ -122,7 +124,14 @@ class Database:
         )
 
     def tasks(self) -> list[str]:
-        """Return the names of all tasks that ever committed, sorted."""
+        """Return the names of all tasks that ever committed, sorted; without their shards."""
+        return [name for name in self._names() if SHARD_MARK not in name]
+
+    def shards(self, task: str) -> list[str]:
+        """Return the records of a task's shards that have their own, sorted."""
+        return [name for name in self._names() if name.startswith(task + SHARD_MARK)]
+
+    def _names(self) -> list[str]:
         with self._translated("read"):
             rows = self._connection.execute("SELECT name FROM tasks ORDER BY name").fetchall()
         return [name for (name,) in rows]
@@ -169,9 +178,10 @@ class Database:
 
     def reset(self, task: str) -> None:
         """Forget a task: it will begin as if it had never run. Collections keep their documents."""
+        records = [(name,) for name in (task, *self.shards(task))]
         with self._translated("commit to"), self._transaction() as run:
-            run.execute("DELETE FROM tasks WHERE name = ?", (task,))
-            run.execute("DELETE FROM max_keys WHERE task = ?", (task,))
+            run.executemany("DELETE FROM tasks WHERE name = ?", records)
+            run.executemany("DELETE FROM max_keys WHERE task = ?", records)
 
     def close(self) -> None:
         """Close it."""

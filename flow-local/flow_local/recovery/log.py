@@ -28,6 +28,10 @@ class Recovery:
         """See `Database.task`."""
         return await self._thread.run(lambda: self._database.task(name))
 
+    async def shards(self, task: str) -> list[str]:
+        """See `Database.shards`."""
+        return await self._thread.run(lambda: self._database.shards(task))
+
     async def ends(self) -> dict[str, int]:
         """See `Database.ends`."""
         return await self._thread.run(self._database.ends)

@@ -4,14 +4,19 @@ A session reads what the connector sends. A commit is made when the connector pa
 eligible, or when it has waited long enough; then the checkpoints are acknowledged, if the connector
 asked for that. When the connector exits, the next session starts `interval_seconds` after the start
 of the last one.
+
+With several shards, each has a session of its own with its range of keys. They share one state, to
+which they commit by turns; a shard that has spilled keeps its turn until it commits.
 """
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import Raw
 
-from estuary_cdk.errors import TransientError
+from estuary_cdk.errors import RemoteProtocolError, TransientError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
 from estuary_cdk.protocol.capture import (
@@ -23,19 +28,20 @@ from estuary_cdk.protocol.capture import (
     Opened,
     SourcedSchema,
 )
-from estuary_cdk.protocol.flow import FULL_RANGE
+from estuary_cdk.protocol.flow import FULL_RANGE, RangeSpec
 from estuary_cdk.protocol.message import Message
 from flow_local.collections import Combiner, Stamper, producer_id
 from flow_local.connectors import CAPTURE, Conversation, conversation
 from flow_local.recovery import TaskRecord
-from flow_local.recovery.patches import EMPTY
+from flow_local.recovery.patches import EMPTY, says
 from flow_local.schema.bundles import uses_inferred_schema
 from flow_local.schema.reductions import Reducer
 from flow_local.schema.validation import Validator
 from flow_local.tasks.applying import applied
 from flow_local.tasks.definitions import INTERVAL_S_DEFAULT, CaptureTask, Run
-from flow_local.tasks.ending import uninterrupted
+from flow_local.tasks.ending import together, uninterrupted
 from flow_local.tasks.progress import BindingProgress
+from flow_local.tasks.shards import ranges
 from flow_local.tasks.staging import Identity, Staging, Target
 
 COMMIT_BYTES: Final = 16 << 20
@@ -60,21 +66,60 @@ async def run_capture(run: Run) -> None:
     run.progress.bindings = [BindingProgress(name) for name in task.collections]
     identity = _identity(task.name, record)
     identity.state = await applied(run, record)
+    turns = asyncio.Lock()
+    shards = [_Shard(run, task, identity, each, turns) for each in ranges(task.shards)]
+    await together([_sessions(shard) for shard in shards])
+    run.progress.phase = "done"
+
+
+@dataclass(slots=True)
+class _Shard:
+    """One shard of a capture; holds a turn to commit from its first spill on, else for a commit."""
+
+    run: Run
+    task: CaptureTask
+    identity: Identity
+    range: RangeSpec
+    turns: asyncio.Lock
+    has_turn: bool = field(default=False, init=False)
+
+    async def take_turn(self) -> None:
+        if not self.has_turn:
+            await self.turns.acquire()
+            self.has_turn = True
+
+    def give_turn(self) -> None:
+        if self.has_turn:
+            self.has_turn = False
+            self.turns.release()
+
+    async def commit(self, staging: Staging) -> int:
+        """Commit what is eligible, if anything is, when it is our turn."""
+        if not staging.checkpoints:
+            return 0
+        await self.take_turn()
+        try:
+            return await staging.commit()
+        finally:
+            self.give_turn()
+
+
+async def _sessions(shard: _Shard) -> None:
+    run, task = shard.run, shard.task
     targets = [
         _target(run, binding, progress)
         for binding, progress in zip(task.spec.bindings, run.progress.bindings, strict=True)
     ]
-    clock = run.world.clock
+    world, clock = run.world, run.world.clock
     while True:
         started = clock.monotonic()
-        staging = Staging(identity, targets, run.world.collections, run.world.recovery, clock.now)
-        await _session(run, task, staging)
+        staging = Staging(shard.identity, targets, world.collections, world.recovery, clock.now)
+        await _session(shard, staging)
         if run.ending.until_idle:
-            break
+            return
         run.progress.phase = "sleeping"
         interval = task.spec.interval_seconds or INTERVAL_S_DEFAULT
         await clock.sleep(max(0.0, interval - (clock.monotonic() - started)))
-    run.progress.phase = "done"
 
 
 def _identity(task: str, record: TaskRecord) -> Identity:
@@ -99,32 +144,36 @@ def _target(run: Run, binding: CaptureBinding, progress: BindingProgress) -> Tar
     )
 
 
-async def _session(run: Run, task: CaptureTask, staging: Staging) -> None:
+async def _session(shard: _Shard, staging: Staging) -> None:
+    run, task = shard.run, shard.task
     run.progress.phase = "opening"
     try:
         async with conversation(run.connector, CAPTURE, "capture") as talk:
             request = Open(
                 capture=task.spec,
                 version=task.version,
-                range=FULL_RANGE,
+                range=shard.range,
                 state=Raw(staging.state if staging.state != b"null" else EMPTY),
             )
             await talk.send(request)
-            session = _Session(run, talk, staging)
+            session = _Session(shard, talk, staging)
             try:
                 await session.run()
             except BaseException:
-                await uninterrupted(staging.commit())  # What was checkpointed isn't lost.
+                await uninterrupted(shard.commit(staging))  # What was checkpointed isn't lost.
                 raise
     finally:
         staging.give_up()
+        shard.give_turn()
 
 
 class _Session:
     """One process of the connector, from opened to its end."""
 
-    def __init__(self, run: Run, talk: Conversation, staging: Staging) -> None:
+    def __init__(self, shard: _Shard, talk: Conversation, staging: Staging) -> None:
+        run = shard.run
         self._run = run
+        self._shard = shard
         self._talk = talk
         self._staging = staging
         self._clock = run.world.clock
@@ -194,15 +243,23 @@ class _Session:
         if staging.full:
             await self._commit()
             if staging.full:
+                await self._shard.take_turn()
                 await staging.spill()
 
     def _checkpoint(self, message: Checkpoint) -> None:
+        update = message.state
+        if self._shard.range != FULL_RANGE and update and says(update) and not update.merge_patch:
+            raise RemoteProtocolError(
+                f"can't capture {self._run.task.name!r}: a shard replaces the state that it shares "
+                f"with others, rather than to patch its part",
+                hint="leave out 'count' of its shards: this connector runs as one",
+            )
         if not self._staging.checkpoints:
             self._eligible_since = self._clock.monotonic()
         self._staging.checkpoint(message.state)
 
     async def _commit(self) -> None:
-        checkpoints = await uninterrupted(self._staging.commit())
+        checkpoints = await uninterrupted(self._shard.commit(self._staging))
         if not checkpoints:
             return
         self._run.progress.transactions += 1

@@ -18,11 +18,15 @@ INTERVAL_S_DEFAULT: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class CaptureTask:
-    """A built capture; every binding has its collection. `version` changes whenever `spec` does."""
+    """A built capture; every binding has its collection. `version` changes whenever `spec` does.
+
+    It runs as so many `shards`: with more than one, its connector must heed key ranges.
+    """
 
     spec: CaptureSpec
     endpoint: Endpoint
     version: str
+    shards: int = 1
 
     @property
     def name(self) -> str:
@@ -50,6 +54,7 @@ class MaterializationTask:
     version: str
     inferred: Mapping[str, bytes] = field(default_factory=dict)
     packed_values: bool = False
+    shards: int = 1
 
     @property
     def name(self) -> str:

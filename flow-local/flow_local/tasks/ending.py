@@ -1,7 +1,7 @@
 """When a run ends by itself, and how not to be interrupted in the middle of a commit."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,16 @@ class Ending:
     until_idle: bool = False
     quiet_s: float = QUIET_S_DEFAULT
     sources_ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def together(works: Sequence[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
+    """Run all at once and return what each returns; the first that fails ends all and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def uninterrupted(work: Coroutine[Any, Any, ResultT]) -> ResultT:

@@ -8,6 +8,7 @@ documents are held until they are stored, and so are those that come back from l
 """
 
 import asyncio
+from itertools import compress
 from typing import Any, Final
 
 from msgspec import Raw
@@ -15,7 +16,7 @@ from msgspec import Raw
 from estuary_cdk.errors import RemoteProtocolError, shortened
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
-from estuary_cdk.protocol.flow import FULL_RANGE, ConnectorState
+from estuary_cdk.protocol.flow import FULL_RANGE, ConnectorState, RangeSpec
 from estuary_cdk.protocol.materialize import (
     Acknowledge,
     Acknowledged,
@@ -31,14 +32,16 @@ from estuary_cdk.protocol.materialize import (
 )
 from estuary_cdk.protocol.message import ABSENT, Message, present
 from estuary_cdk.transport import Thread
+from flow_local.collections import identities
 from flow_local.connectors import MATERIALIZE, ConnectorFailed, Conversation, conversation
 from flow_local.recovery import Commit, TaskRecord
 from flow_local.recovery.patches import EMPTY, patches_of, says, updated
 from flow_local.serialization import Finishing
 from flow_local.tasks.applying import applied
 from flow_local.tasks.definitions import MaterializationTask, Run, SchemaWidened
-from flow_local.tasks.ending import uninterrupted
+from flow_local.tasks.ending import together, uninterrupted
 from flow_local.tasks.progress import BindingProgress
+from flow_local.tasks.shards import divide, owned, ranges, record_of
 from flow_local.tasks.sources import Checkpoint, Source, check
 from flow_local.tasks.transaction import ALL_KEYS, Gathered, fields_of
 
@@ -61,29 +64,45 @@ async def run_materialization(run: Run) -> None:
     task = run.task
     assert isinstance(task, MaterializationTask)
     recovery = run.world.recovery
+    shards = ranges(task.shards)
     if [binding.collection for binding in run.progress.bindings] != task.collections:
         run.progress.bindings = [BindingProgress(name) for name in task.collections]
+    await divide(recovery, task.name, shards)
     record = await recovery.task(task.name)
     state = await applied(run, record)
+    if len(shards) > 1 and state != (record.state or EMPTY):
+        raise RemoteProtocolError(
+            f"can't materialize {task.name!r}: the connector keeps state when it is applied, which "
+            f"goes with a single shard",
+            hint="leave out 'count' of its shards",
+        )
     run.progress.phase = "opening"
+    if any(await together([_shard(run, task, each) for each in shards])):
+        raise SchemaWidened(task.name)
+    run.progress.phase = "done"
+
+
+async def _shard(run: Run, task: MaterializationTask, key_range: RangeSpec) -> bool:
+    """Run one shard; tell whether it has ended because the task is outdated."""
+    recovery = run.world.recovery
+    record = await recovery.task(record_of(task.name, key_range))
+    state = record.state or EMPTY
     async with conversation(run.connector, MATERIALIZE, "materialize") as talk:
         request = Open(
             materialization=task.spec,
             version=task.version,
-            range=FULL_RANGE,
+            range=key_range,
             state=Raw(state if state != b"null" else EMPTY),
         )
         await talk.send(request)
         opened = await talk.expect(Opened)
         assert isinstance(opened, Opened)
-        session = _Session(run, talk, _Position(task, record, opened), state)
+        session = _Session(run, talk, _Position(task, key_range, record, opened), state)
         try:
             await _concurrently(session)
         finally:
             session.close()
-    if session.is_outdated():
-        raise SchemaWidened(task.name)
-    run.progress.phase = "done"
+    return session.is_outdated()
 
 
 async def _concurrently(session: "_Session") -> None:
@@ -104,7 +123,15 @@ async def _concurrently(session: "_Session") -> None:
 class _Position:
     """Where a session starts: checkpoint and greatest keys, as recorded or as the endpoint says."""
 
-    def __init__(self, task: MaterializationTask, record: TaskRecord, opened: Opened) -> None:
+    def __init__(
+        self,
+        task: MaterializationTask,
+        key_range: RangeSpec,
+        record: TaskRecord,
+        opened: Opened,
+    ) -> None:
+        self.range = key_range
+        self.record_name = record_of(task.name, key_range)
         self.checkpoint = Checkpoint(record.checkpoint)
         self.recorded = dict(record.max_keys)
         self.state_keys = [binding.state_key for binding in task.spec.bindings]
@@ -263,11 +290,18 @@ class _Session:
         self._run.progress.phase = "running"
         documents = block.split(b"\n")
         documents.pop()
-        count, lines = self._gathered[binding].add(documents)
+        if self._position.range != FULL_RANGE:
+            documents = self._own(binding, documents)
+        count, lines = self._gathered[binding].add(documents) if documents else (0, b"")
         if count:
             await self._talk.send_block(Load, count, lines)
         self._run.progress.bindings[binding].backlog_bytes = self._sources[binding].backlog
         return len(block)
+
+    def _own(self, binding: int, documents: list[bytes]) -> list[bytes]:
+        """Return the documents whose keys this shard stores."""
+        keys = identities(self._fields[binding].keys.rows(documents))
+        return list(compress(documents, owned(self._position.range, keys)))
 
     def _new_max_keys(self) -> dict[str, bytes]:
         """Return the greatest keys once this transaction is stored, where they aren't recorded."""
@@ -302,7 +336,7 @@ class _Session:
         started: StartedCommit = await self._answers[StartedCommit]
         failpoint("materialization.before_commit")
         state = updated(self._state, started.state)
-        commit = Commit(self._name, state=state, checkpoint=checkpoint)
+        commit = Commit(self._position.record_name, state=state, checkpoint=checkpoint)
         await uninterrupted(self._world.recovery.commit(commit))
         failpoint("materialization.after_commit")
         self._state = state
@@ -318,7 +352,7 @@ class _Session:
         if not max_keys and (update is None or not says(update)):
             return
         self._state = updated(self._state, update)
-        commit = Commit(self._name, state=self._state, max_keys=max_keys or {})
+        commit = Commit(self._position.record_name, state=self._state, max_keys=max_keys or {})
         await uninterrupted(self._world.recovery.commit(commit))
 
     def _count(self) -> None:
@@ -327,7 +361,9 @@ class _Session:
         for binding, source in enumerate(self._sources):
             each = progress.bindings[binding]
             each.documents += self._gathered[binding].documents
-            each.bytes += source.taken()
+            taken = source.taken()
+            if not self._position.range.key_begin:  # All shards read the same.
+                each.bytes += taken
             each.backlog_bytes = source.backlog
 
 

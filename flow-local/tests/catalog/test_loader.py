@@ -32,7 +32,7 @@ captures:
     interval: 1h 30m
     autoDiscover: {addNewBindings: true}
     redactSalt: c2FsdA==
-    shards: {minTxnDuration: 1s, flags: {enable-runtime-v2: "true"}}
+    shards: {count: 2, minTxnDuration: 1s, flags: {enable-runtime-v2: "true"}}
     bindings:
       - {resource: {name: users, n: 1.0, _meta: {path: [users]}}, target: acme/users, backfill: 3}
       - {resource: {name: other}, target: acme/users, disable: true}
@@ -110,6 +110,7 @@ def test_a_capture_is_read(catalog, path):
     assert capture.auto_discover
     assert capture.auto_discover.add_new_bindings
     assert capture.redact_salt == b"salt"
+    assert capture.shards.count == 2
     assert capture.shards.transaction_min == timedelta(seconds=1)
     assert capture.shards.flags == {"enable-runtime-v2": "true"}
 

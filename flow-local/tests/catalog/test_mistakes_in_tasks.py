@@ -277,6 +277,10 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
             "string, found a number"
         ),
     ),
+    "no shards": (
+        {"flow.yaml": BASE + CAPTURE + "    shards: {count: 0}\n"},
+        ("flow.yaml:8: can't run 'shards' of capture 'acme/cap' as 0 processes (use 1 to 64)"),
+    ),
     "a yes for a boolean": (
         {"flow.yaml": BASE + CAPTURE + "    shards: {disable: yes}\n"},
         (

@@ -40,7 +40,7 @@ for line in sys.stdin.buffer:
         schema = {"type": "object"}
         say(spec={"protocol": 3032023, "configSchema": schema, "resourceConfigSchema": schema})
     elif kind == "validate":
-        say(validated={"bindings": [validated(binding) for binding in body["bindings"]]})
+        say(validated={"bindings": [validated(binding) for binding in body.get("bindings", [])]})
     elif kind == "apply":
         say(applied={})
     elif kind == "open":

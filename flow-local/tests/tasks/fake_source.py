@@ -3,7 +3,8 @@
 Steps, each an object with one key: `emit` [binding, document...], `raw` a line, `checkpoint` an
 update that replaces the state, `patch` one that patches it, `wait` (for so many acknowledgements),
 `exit` a status, `die` (by SIGKILL), `hang`, `quiet` (until stdin ends). With `count`, documents
-{"id": i % keys, "n": i} are emitted from the state's `at` on, with a checkpoint every `every`.
+{"id": i % keys, "n": i} are emitted from the state's `at` on, with a checkpoint every `every`. With
+`by_range`, the one document is the beginning of the range, and so is what it adds to the state.
 """
 
 import os
@@ -78,6 +79,12 @@ for line in sys.stdin:
     elif kind == "open":
         record(config.get("trace"), open=body["state"])
         say(opened={"explicitAcknowledgements": bool(config.get("acknowledge"))})
+        if "by_range" in config:
+            begin = body.get("range", {}).get("keyBegin", 0)
+            record(config.get("trace"), range=begin)
+            step("emit", [0, {"id": begin}])
+            step("patch", {str(begin): 1})
+            sys.exit(0)
         if "count" in config:
             count(config, body["state"])
             sys.exit(0)

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,34 @@ def test_files_of_every_kind_over_http_become_rows():
     out = ended(process)
     assert process.returncode == 0, out
     assert out.splitlines()[-1] == "source-http (dev): all 20 rows are as expected"
+
+
+def test_every_type_name_and_delete_becomes_what_the_snapshot_says():
+    process = start("materialize/run.sh", CONNECTOR="materialize-sqlite")
+    out = ended(process)
+    assert process.returncode == 0, out
+    last = "materialize-sqlite (dev): actions, columns and rows are as expected"
+    assert out.splitlines()[-1] == last
+
+
+def test_updating_writes_the_snapshot_and_another_one_fails_the_run(tmp_path):
+    ours = TESTS / "materialize/materialize-sqlite"
+    case = tmp_path / "materialize-sqlite"
+    case.mkdir()
+    shutil.copy(ours / "show.py", case)
+    (case / "setup.sh").write_text(f". {ours}/setup.sh\nunset HARD_DELETE_CONFIG\n")
+    snapshot = case / "snapshot.txt"
+    environment = {"CONNECTOR": "materialize-sqlite", "CASES": tmp_path}
+
+    ended(start("materialize/run.sh", **environment, UPDATE_SNAPSHOTS="true"))
+    found = snapshot.read_text()
+    assert (ours / "snapshot.txt").read_text().startswith(found + "# deleting rows")
+
+    snapshot.write_text(found.replace("armament again", "armament at last"))
+    process = start("materialize/run.sh", **environment)
+    out = ended(process)
+    assert process.returncode == 1
+    assert '\n-{"id": 2, "_meta/op": "c", "canary": "armament at last"' in out
 
 
 def test_a_run_whose_rows_are_as_expected_passes_and_cleans_up(case):

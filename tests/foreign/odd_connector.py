@@ -1,8 +1,8 @@
 """A connector by somebody else: plain Python, no kit, and odd wherever the protocol lets it be.
 
 It speaks snake_case, leaves defaults out or says null, sends enums as integers and big numbers as
-strings, reads packed keys alone, chats on stderr, ends slowly and doesn't mind SIGTERM. Its
-arguments say what it is: capture, which sends the config's documents, or materialize, which keeps
+strings, reads packed keys and values alone, chats on stderr, ends slowly, ignores SIGTERM. Its
+argument says what it is: capture, which sends the config's documents, or materialize, which keeps
 documents by key in the file of the config's path.
 """
 
@@ -80,8 +80,9 @@ def materialize(body):
         elif kind == "flush":
             say("flushed")
         elif kind == "store":
-            row = {"key": unpacked(body["keyPacked"]), "doc": body["doc"]}
-            rows[body["keyPacked"]] = {**row, "existed": body.get("exists", False)}
+            key, values = unpacked(body["keyPacked"]), unpacked(body["valuesPacked"])
+            row = {"key": key, "values": values, "existed": body.get("exists", False)}
+            rows[body["keyPacked"]] = {**row, "doc": body["doc"]}
         elif kind == "startCommit":
             path.write_text(json.dumps(rows))
             say("started_commit", state={"updated": {"rows": len(rows)}, "mergePatch": True})

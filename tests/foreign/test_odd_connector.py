@@ -20,6 +20,10 @@ def document(number, name, amount):
     return {"id": number, "name": name, "sum": amount}
 
 
+def integers(values):
+    return [value for value in values if isinstance(value, int)]
+
+
 class Project:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,6 +48,7 @@ class Project:
             "odd/table": {
                 "endpoint": self._endpoint("materialize", {"path": str(self.rows_path)}),
                 "bindings": [{"resource": {"name": "numbers"}, "source": "odd/numbers"}],
+                "shards": {"flags": {"packed-values": "true"}},
             }
         }
         collection = {"odd/numbers": {"schema": schema, "key": ["/id", "/name"]}}
@@ -72,9 +77,9 @@ class Project:
 
     @property
     def rows(self):
-        """Key, sum and whether it was there before of each row, in order of keys."""
+        """Key, integer value and whether it was there before of each row, in order of keys."""
         rows = json.loads(self.rows_path.read_text()).values()
-        return sorted((*row["key"], row["doc"]["sum"], row["existed"]) for row in rows)
+        return sorted((*row["key"], *integers(row["values"]), row["existed"]) for row in rows)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ case_dir=""
 
 # begin DIRECTORY: choose the case of CONNECTOR in DIRECTORY, and make TEMP_DIR.
 begin() {
-  case_dir="$1/${CONNECTOR:-}"
+  case_dir="$(cd "$1" && pwd)/${CONNECTOR:-}"
   if [ -z "${CONNECTOR:-}" ] || [ ! -f "$case_dir/setup.sh" ]; then
     echo "can't test connector '${CONNECTOR:-}': there is no $case_dir/setup.sh" \
       "(usage: CONNECTOR=source-http tests/run.sh)" >&2

@@ -24,6 +24,7 @@ from flow_local.cli.options import (
     epilog,
 )
 from flow_local.cli.preview_options import (
+    DebugPortOption,
     DelayOption,
     FixtureOption,
     InitialStateOption,
@@ -31,6 +32,7 @@ from flow_local.cli.preview_options import (
     OutputApplyOption,
     OutputStateOption,
     SessionsOption,
+    ShardsOption,
     TimeoutOption,
 )
 
@@ -207,6 +209,8 @@ def preview(  # noqa: PLR0913 - options are named by who types them
     network: NetworkOption = None,
     profile: ProfileOption = None,
     output: OutputOption = None,
+    shards: ShardsOption = 1,
+    debug_port: DebugPortOption = None,
 ) -> None:
     """Run one task and print what it does, in the lines of flowctl.
 
@@ -216,7 +220,7 @@ def preview(  # noqa: PLR0913 - options are named by who types them
     from flow_local.cli.previewing import PreviewOptions, preview_task
     from flow_local.cli.projects import Project
 
-    del network, profile, output
+    del network, profile, output, debug_port
     options = PreviewOptions(
         sessions=sessions,
         timeout=timeout,
@@ -227,6 +231,7 @@ def preview(  # noqa: PLR0913 - options are named by who types them
         output_apply=output_apply,
         log_json=log_json,
         log_level=log_level,
+        shards=shards,
     )
     preview_task(Project(source, data_dir, (name,) if name else ()), options)
 
@@ -324,6 +329,7 @@ def reset(
     reset_project(Project(source, data_dir), task, yes=yes)
 
 
+raw.app.command("preview-next", hidden=True)(preview)
 app.add_typer(raw.app)
 
 

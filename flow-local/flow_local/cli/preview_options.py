@@ -32,6 +32,13 @@ OutputStateOption = Annotated[
 OutputApplyOption = Annotated[
     bool, typer.Option("--output-apply", help="Print what Apply did, too.")
 ]
+ShardsOption = Annotated[
+    int, typer.Option("--shards", metavar="N", hidden=True, help="Accepted as flowctl's: only 1.")
+]
+DebugPortOption = Annotated[
+    int | None,
+    typer.Option("--debug-port", metavar="N", hidden=True, help="Accepted as flowctl's."),
+]
 LogJsonOption = Annotated[
     bool, typer.Option("--log-json", help="Log lines of JSON, whatever LOG_FORMAT says.")
 ]

@@ -48,6 +48,7 @@ class PreviewOptions:
     output_apply: bool = False
     log_json: bool = False
     log_level: str | None = None
+    shards: int = 1
 
 
 def preview_task(project: Project, options: PreviewOptions) -> None:
@@ -76,6 +77,11 @@ def _plan(options: PreviewOptions) -> preview.Plan:
     if options.fixture is not None and options.delay is not None:
         raise ConfigError(
             "can't use --delay with --fixture: a fixture says itself where its transactions end"
+        )
+    if options.shards != 1:
+        raise ConfigError(
+            f"can't use --shards {options.shards}: a preview is of one shard",
+            hint="leave it out",
         )
     timeout = _seconds("--timeout", options.timeout)
     return preview.Plan(

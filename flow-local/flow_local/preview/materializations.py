@@ -120,7 +120,7 @@ class _Session:
         self._fields = [fields_of(index, each) for index, each in enumerate(task.spec.bindings)]
         self._gathered: list[Gathered] = []
         self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._is_over = False
+        self._ends_committed = False
 
     async def receive(self) -> None:
         """Take responses until the connector ends where it may."""
@@ -133,10 +133,12 @@ class _Session:
                         for message in messages:
                             self._answers.put_nowait(message)
         except ConnectorFailed as error:
-            # All that was asked of it is committed; a session more will show if something is wrong.
-            if not self._is_over:
+            # It may not know of an end there, and all that was asked of it is committed.
+            if not self._ends_committed:
                 raise
-            log.warning("the connector failed as its session ended", reason=error.message)
+            log.warning(
+                "the connector failed when its session ended after a commit", reason=error.message
+            )
         self._answers.put_nowait(None)
 
     def _loaded(self, messages: list[Loaded]) -> None:
@@ -185,8 +187,8 @@ class _Session:
             started = await self._commit(read, acknowledged.state)
             left -= 1
             if left == 0 or task.feed.ended:
+                self._ends_committed = True
                 break
-        self._is_over = True
         await self._talk.end_requests()
 
     def _renew(self) -> None:

@@ -86,3 +86,5 @@ for line in sys.stdin:
         stored = []
 print("slow to go", file=sys.stderr, flush=True)
 time.sleep(0.5)
+if kind == "startCommit":
+    sys.exit("I didn't expect the end here!")

@@ -1,5 +1,9 @@
 """`preview`, line by line, with connectors that aren't ours."""
 
+import contextlib
+import re
+import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -146,6 +150,52 @@ def test_a_materialization_prints_its_states_and_is_drained(odd):
     )
     stored = rows(odd)["[1]"]
     assert {k: v for k, v in stored.items() if k != "_meta"} == {"id": 1, "name": "a", "size": 1.5}
+
+
+def test_the_sqlite_destination_has_what_the_fixture_says(odd):
+    catalog = (odd.path / "flow.yaml").read_text()
+    text = catalog.replace("path: rows.json", "path: rows.db").replace("{name: ", "{table: ")
+    command = f"[{sys.executable}, {Path(__file__).parent / 'odd_connector.py'}]"
+    head, _, tail = text.rpartition(command)
+    (odd.path / "flow.yaml").write_text(f"{head}[materialize-sqlite]{tail}")
+    write_fixture(odd)
+    ended = materialize(odd)
+    assert ended.code == 0, ended.err
+    first, *states, again, last = ended.out.splitlines()
+    assert first.startswith('["applied.actionDescription", "CREATE TABLE ')
+    assert states == ['["connectorState",{}]'] * 3
+    assert (again, last) == (AGAIN, '["connectorState",{"updated":{}}]')
+    with contextlib.closing(sqlite3.connect(odd.path / "rows.db")) as database:
+        query = "SELECT id, name, size, flow_published_at FROM things ORDER BY id"
+        assert database.execute(query).fetchall() == [
+            (1, "a", 1.5, "1970-01-01T02:00:00Z"),
+            (2, "b", None, "1970-01-01T01:00:00Z"),
+        ]
+
+
+def test_a_signal_ends_a_preview_in_good_order(odd):
+    odd.write(endless=True)
+    with odd.start("preview", "--name", "acme/source", "--output-state") as process:
+        for _ in range(20):
+            process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert re.fullmatch(
+        r'\["connectorState",{"updated":{"at":\d+,"done":false}}\]', out.splitlines()[-1]
+    )
+
+
+def test_previews_have_one_shard(odd):
+    write_fixture(odd)
+    assert odd.call("raw", "preview-next", "--name", "acme/table", "--shards", "2").sentence == (
+        "can't use --shards 2: a preview is of one shard (leave it out)"
+    )
+    ended = odd.call(
+        *("raw", "preview-next", "--name", "acme/table", "--fixture", "fixture.jsonl"),
+        *("--shards", "1", "--timeout", "1m", "--output-apply"),
+    )
+    assert (ended.code, ended.out.splitlines()) == (0, [APPLIED, AGAIN])
 
 
 def test_uuids_tell_the_place_of_a_document_in_the_fixture(odd):

@@ -329,7 +329,8 @@ def reset(
     reset_project(Project(source, data_dir), task, yes=yes)
 
 
-raw.app.command("preview-next", hidden=True)(preview)
+_NEXT_EXAMPLE: Final = "flow-local raw preview-next --name acme/source-http --sessions 1"
+raw.app.command("preview-next", hidden=True, epilog=epilog(_NEXT_EXAMPLE))(preview)
 app.add_typer(raw.app)
 
 

@@ -102,6 +102,12 @@ def source(clusters: Clusters) -> Iterator[Source]:
     yield from opened(clusters.of(NEWEST))
 
 
+@pytest.fixture
+def source_15(clusters: Clusters) -> Iterator[Source]:
+    """A database of Debian's PostgreSQL 15, which has the contributed types."""
+    yield from opened(clusters.of(15))
+
+
 @pytest.fixture(params=sorted(versions()))
 def any_source(request: pytest.FixtureRequest, clusters: Clusters) -> Iterator[Source]:
     """A database of each version there is."""

@@ -56,6 +56,14 @@ def local(command: Sequence[str], environment: Mapping[str, str] | None = None) 
     return Endpoint("LOCAL", tuple(command), environment, title=program)
 
 
+def _engine_for(name: str) -> engines.Engine:
+    try:
+        return engines.engine()
+    except ConfigError as error:
+        reason = error.context["reason"]
+        raise ConfigError(f"can't run image {name!r}: {reason}", hint=error.hint) from error
+
+
 def image(name: str, environment: Mapping[str, str] | None = None) -> Endpoint:
     """Return the endpoint of a container image, run by the engine that answers.
 
@@ -66,7 +74,7 @@ def image(name: str, environment: Mapping[str, str] | None = None) -> Endpoint:
     holds more options of the engine's `run`, or others (`--volume /data:/data`).
     """
     with _ONE_IMAGE_AT_A_TIME:
-        engine = engines.engine()
+        engine = _engine_for(name)
         containers.remove_forgotten(engine)
         found = images.present(engine, name)
         terms = containers.terms(engine, name, containers.own_options())

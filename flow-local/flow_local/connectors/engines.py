@@ -83,8 +83,10 @@ def _found(chosen: str, path: str) -> Engine:
         if answer.status == 0:
             return found
         refusals.append(f"{name} doesn't answer ({answer.reason})")
+    reason = ", ".join(refusals)
     raise ConfigError(
-        f"can't run container images: {', '.join(refusals)}",
+        f"can't run container images: {reason}",
+        reason=reason,
         hint="start docker, or install podman (on Debian: apt-get install podman), "
         "or give the connector as a local command",
     )

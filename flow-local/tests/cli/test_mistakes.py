@@ -59,8 +59,9 @@ CATALOG_MISTAKES = {
     "an image without a container engine": (
         (LOCAL, IMAGE),
         (
-            "flow.yaml:4: can't launch image 'ghcr.io/acme/source:v1': neither docker nor podman "
-            "is installed (install one of them, or use a local connector)"
+            "flow.yaml:4: can't run image 'ghcr.io/acme/source:v1': docker is not installed, "
+            "podman is not installed (start docker, or install podman (on Debian: apt-get install "
+            "podman), or give the connector as a local command)"
         ),
     ),
     "a program that isn't there": (

@@ -114,7 +114,7 @@ def test_no_engine_is_one_sentence_that_says_how_to_get_one(machine):
     machine.install("docker", ("version *", 1, "", "...\nCannot connect to the Docker daemon"))
     with pytest.raises(ConfigError) as raised:
         image(IMAGE)
-    assert str(raised.value).splitlines()[0].startswith("can't run container images: docker")
+    assert str(raised.value).splitlines()[0].startswith("can't run image ")
     assert "('Cannot connect to the Docker daemon'), podman is not installed" in str(raised.value)
     assert "install podman" in str(raised.value)
 

@@ -17,7 +17,7 @@ from source_postgres.catalog import Details
 from source_postgres.config import Config
 from source_postgres.documents import Origin
 from source_postgres.pgoutput import pack_key, packer_of
-from source_postgres.rows import columns_of, converted, template
+from source_postgres.rows import Template, columns_of
 
 log = get_logger(__name__)
 
@@ -63,20 +63,17 @@ def scanned(
     details: Details = scan.table.details
     names = [column.name for column in scan.table.columns]
     types = [details.types.mapped(details.columns[name].type_oid) for name in names]
-    converters = [mapped.convert for mapped in types]
     packers = [packer_of(types[index]) for index in chunk.key]
-    form = template(origin.snapshot(scan.table.id), names)
+    form = Template(origin.snapshot(scan.table.id), names, types)
     rows = 0
     position = scan.state.position
     try:
         messages = wire.started(connection, chunk.statement.encode())
         for block in wire.blocks(messages, RECEIVE_TIMEOUT_S):
-            columns = columns_of(block, len(names)) if names else []
+            columns = columns_of(block, types) if names else []
             count = len(columns[0]) if columns else block.count(b"\n")
             first = scan.state.backfilled + rows
-            values = converted(columns, converters)
-            numbers = range(first, first + count)
-            documents = list(map(form.__mod__, zip(numbers, *values, strict=True)))
+            documents = form.documents([range(first, first + count)], columns)
             if chunk.key:
                 position = pack_key([columns[index][-1] for index in chunk.key], packers)
             rows += count

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from source_postgres import composites, values
 from source_postgres.pg_types import NESTING_MAX, PgType, Types, resolved
-from source_postgres.values import Converter
+from source_postgres.values import Bare, Converter
 
 Schema = Mapping[str, Any]
 
@@ -25,6 +25,9 @@ class Mapped:
     convert: Converter
     sortable: bool = False
     predictable: bool = False
+    bare: Bare | None = None
+    simple: bool = False
+    """Whether no value's text has a backslash or a control character in it."""
     exact: bool = False
     """Whether an array of it is JSON but for its brackets."""
 
@@ -38,34 +41,34 @@ def _string(format: str | None = None, **more: Any) -> Schema:  # noqa: A002 - J
     return {"type": "string", **({"format": format} if format else {}), **more}
 
 
-_INTEGER: Final = Mapped({"type": "integer"}, values.verbatim, True, True, exact=True)
-_FLOAT: Final = Mapped(_NUMBER, values.floating)
-_TEXT: Final = Mapped(_STRING, values.text, sortable=True)
-_OTHER_TEXT: Final = Mapped(_STRING, values.text)
-_PLAIN: Final = Mapped(_STRING, values.plain)
+_INTEGER: Final = Mapped({"type": "integer"}, values.verbatim, True, True, simple=True, exact=True)
+_FLOAT: Final = Mapped(_NUMBER, values.floating, simple=True)
+_TEXT: Final = Mapped(_STRING, values.text, sortable=True, bare=values.bare_text)
+_OTHER_TEXT: Final = Mapped(_STRING, values.text, bare=values.bare_text)
+_PLAIN: Final = Mapped(_STRING, values.plain, bare=values.bare_plain, simple=True)
 _ANY: Final = Mapped({}, values.text)
 _VECTOR: Final = Mapped({"type": "array", "items": {"type": "number"}}, values.verbatim)
 
 BUILTIN: Final[Mapping[str, Mapped]] = {
-    "bool": Mapped({"type": "boolean"}, values.boolean, True, True),
+    "bool": Mapped({"type": "boolean"}, values.boolean, True, True, simple=True),
     **dict.fromkeys(("int2", "int4", "int8", "oid"), _INTEGER),
     **dict.fromkeys(("float4", "float8"), _FLOAT),
-    "numeric": Mapped(_string("number"), values.plain),
+    "numeric": Mapped(_string("number"), values.plain, bare=values.bare_plain, simple=True),
     **dict.fromkeys(("text", "varchar"), _TEXT),
     **dict.fromkeys(("bpchar", "name", "char", "xml", "jsonpath"), _OTHER_TEXT),
     **dict.fromkeys(("tsvector", "tsquery", "money", "pg_lsn"), _OTHER_TEXT),
     **dict.fromkeys(("bit", "varbit", "macaddr", "macaddr8", "inet", "cidr"), _PLAIN),
     **dict.fromkeys(("point", "line", "lseg", "box", "path", "polygon", "circle"), _PLAIN),
-    "bytea": Mapped(_string(contentEncoding="base64"), values.bytea, True, True),
+    "bytea": Mapped(_string(contentEncoding="base64"), values.bytea, True, True, values.bare_bytea),
     "json": Mapped({"contentMediaType": "application/json"}, values.json),
     "jsonb": Mapped({"contentMediaType": _JSONB}, values.json),
-    "date": Mapped(_string("date"), values.date),
-    "timestamp": Mapped(_string("date-time"), values.timestamp),
-    "timestamptz": Mapped(_string("date-time"), values.timestamptz),
+    "date": Mapped(_string("date"), values.date, bare=values.bare_date, simple=True),
+    "timestamp": Mapped(_string("date-time"), values.timestamp, simple=True),
+    "timestamptz": Mapped(_string("date-time"), values.timestamptz, simple=True),
     "time": Mapped(_string("time"), values.time),
     "timetz": Mapped(_string("time"), values.timetz),
-    "interval": Mapped(_string("duration"), values.plain),
-    "uuid": Mapped(_string("uuid"), values.plain, True, True),
+    "interval": Mapped(_string("duration"), values.plain, bare=values.bare_plain, simple=True),
+    "uuid": Mapped(_string("uuid"), values.plain, True, True, values.bare_plain, simple=True),
 }
 EXTENSIONS: Final[Mapping[str, Mapped]] = {
     "citext": _OTHER_TEXT,

@@ -16,7 +16,7 @@ from estuary_cdk.kits.sql_cdc.tables import TableId
 from estuary_cdk.protocol.codec import encode_json
 from source_postgres.column_types import Mapped
 from source_postgres.documents import Heads, Origin, Transaction, lsn_text
-from source_postgres.rows import converted, template
+from source_postgres.rows import Template
 from source_postgres.values import NULL
 
 UNCHANGED: Final = b"\xfc"
@@ -126,7 +126,7 @@ class TableDecoder:
         )
         self._shown = tuple(index for index, name in enumerate(seen.names) if name not in generated)
         self._mapped = [lookup(oid) for oid in seen.type_oids]
-        self._templates: dict[tuple[int, ...], bytes] = {}
+        self._templates: dict[tuple[int, ...], Template] = {}
         self._key = tuple(i for i, key in enumerate(seen.keys) if key)
         self._position_key: tuple[int, ...] | None = None
         if followed.key is not None:
@@ -236,11 +236,11 @@ class TableDecoder:
         form = self._templates.get(shape)
         if form is None:
             names = [self.relation.names[i] for i in shape]
-            form = self._templates[shape] = template(b"%b%d%b", names)
+            types = [self._mapped[i] for i in shape]
+            form = self._templates[shape] = Template(b"%b%d%b", names, types)
         heads, lsns, tails, rows, _ = zip(*records, strict=True)
         columns = list(map(list, zip(*rows, strict=True)))
-        values = converted([columns[i] for i in shape], [self._mapped[i].convert for i in shape])
-        return list(map(form.__mod__, zip(heads, lsns, tails, *values, strict=True)))
+        return form.documents([heads, lsns, tails], [columns[i] for i in shape])
 
 
 _INSERTED, _UPDATED, _COMMITTED, _BEGUN, _RELATED, _TRUNCATED = b"IUCBRT"

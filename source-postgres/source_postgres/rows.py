@@ -2,56 +2,81 @@
 
 COPY's text format separates fields by tabs and rows by line breaks, and escapes with a backslash
 both of them, itself, and nulls. So a block is taken apart by splitting it, whatever it holds.
+
+A document is a `%` template with a place per column. Most columns hold nothing that JSON would
+escape: their values go between quotes of the template, untouched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from source_postgres.values import NULL, Column, Converter
+from estuary_cdk.protocol.codec import encode_json
+from source_postgres.column_types import Mapped
+from source_postgres.values import NULL, SEPARATOR, Column
 
+_NULL: Final = b"\\N"
 _ESCAPED_BACKSLASH: Final = b"\xfd"
-_BOUNDARY: Final = b"\xfc"
-_ESCAPES: Final = (
-    (b"\\n", b"\n"),
-    (b"\\t", b"\t"),
-    (b"\\r", b"\r"),
-    (b"\\b", b"\b"),
-    (b"\\f", b"\f"),
-    (b"\\v", b"\v"),
-)
+_ESCAPES: Final[Mapping[bytes, bytes]] = {
+    b"\\N": NULL,
+    b"\\n": b"\n",
+    b"\\t": b"\t",
+    b"\\r": b"\r",
+    b"\\b": b"\b",
+    b"\\f": b"\f",
+    b"\\v": b"\v",
+}
 
 
-def columns_of(block: bytes, width: int) -> list[Column]:
+def columns_of(block: bytes, types: Sequence[Mapped]) -> list[Column]:
     """Take a block of whole lines of COPY's text format apart, into columns."""
-    block = block.replace(b"\n", b"\t")
-    if b"\\" in block:
-        block = block.replace(b"\\\\", _ESCAPED_BACKSLASH).replace(b"\\N", NULL)
-        if b"\\" in block:
-            block = block.replace(b"\t", _BOUNDARY)
-            for escape, raw in _ESCAPES:
-                block = block.replace(escape, raw)
-            fields = block.replace(_ESCAPED_BACKSLASH, b"\\").split(_BOUNDARY)
-        else:
-            fields = block.replace(_ESCAPED_BACKSLASH, b"\\").split(b"\t")
-    else:
-        fields = block.split(b"\t")
+    width = len(types)
+    fields = block.replace(b"\n", b"\t").split(b"\t")
     fields.pop()
-    return [fields[index::width] for index in range(width)]
+    return [_unescaped(fields[index::width], mapped) for index, mapped in enumerate(types)]
 
 
-def member(name: str) -> bytes:
-    """Return a property's name and colon, ready for a `%` template."""
-    from estuary_cdk.protocol.codec import encode_json
+def _unescaped(column: Column, mapped: Mapped) -> Column:
+    if mapped.simple:
+        if _NULL in column:
+            return [NULL if value == _NULL else value for value in column]
+        return column
+    joined = SEPARATOR.join(column)
+    if b"\\" not in joined:
+        return column
+    joined = joined.replace(b"\\\\", _ESCAPED_BACKSLASH)
+    for escape, raw in _ESCAPES.items():
+        if b"\\" not in joined:
+            break
+        joined = joined.replace(escape, raw)
+    return joined.replace(_ESCAPED_BACKSLASH, b"\\").split(SEPARATOR)
 
-    return encode_json(name).replace(b"%", b"%%") + b":"
 
+class Template:
+    """Documents of one shape: their `_meta`, itself a template, and the members of a row."""
 
-def template(meta: bytes, names: Sequence[str]) -> bytes:
-    """Return a `%` template of a document from `meta`, itself a template, and columns' names."""
-    members = b"".join(b",%b%%b" % member(name) for name in names)
-    return b'{"_meta":%b%b}' % (meta, members)
+    def __init__(self, meta: bytes, names: Sequence[str], types: Sequence[Mapped]) -> None:
+        self._meta = meta
+        self._names = [encode_json(name).replace(b"%", b"%%") for name in names]
+        self._types = types
+        self._forms: dict[tuple[bool, ...], bytes] = {}
 
+    def documents(self, meta: Sequence[Sequence[object]], columns: Sequence[Column]) -> list[bytes]:
+        """Return the documents of rows, given as columns; `meta` are columns for its places."""
+        values: list[Column] = []
+        quoted = []
+        for mapped, column in zip(self._types, columns, strict=True):
+            bare = mapped.bare(column) if mapped.bare else None
+            quoted.append(bare is not None)
+            values.append(mapped.convert(column) if bare is None else bare)
+        form = self._form(tuple(quoted))
+        return list(map(form.__mod__, zip(*meta, *values, strict=True)))
 
-def converted(columns: Sequence[Column], converters: Sequence[Converter]) -> list[Column]:
-    """Turn columns of text into columns of JSON."""
-    return [convert(column) for convert, column in zip(converters, columns, strict=True)]
+    def _form(self, quoted: tuple[bool, ...]) -> bytes:
+        form = self._forms.get(quoted)
+        if form is None:
+            members = b"".join(
+                b",%b:%b" % (name, b'"%b"' if text else b"%b")
+                for name, text in zip(self._names, quoted, strict=True)
+            )
+            form = self._forms[quoted] = b'{"_meta":%b%b}' % (self._meta, members)
+        return form

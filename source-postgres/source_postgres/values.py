@@ -14,6 +14,7 @@ The session that produced the text has to have SESSION_SETTINGS.
 import re
 from binascii import b2a_base64, unhexlify
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Final
 
 NULL: Final = b"\xfe"
@@ -34,6 +35,8 @@ SESSION_SETTINGS: Final[Mapping[str, str]] = {
 
 Column = list[bytes]
 Converter = Callable[[Column], Column]
+Bare = Callable[[Column], Column | None]
+"""Returns what to put between quotes, None unless that is all the values of a column need."""
 
 _CONTROLS: Final = bytes(range(32))
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
@@ -44,7 +47,7 @@ _ESCAPES: Final = {
         {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r"}.get(code),
     ]
 }
-_LONG_YEAR: Final = re.compile(rb"(?:^|\xff)\d{5}")
+_FIFTH: Final = itemgetter(4)
 _SURROGATE: Final = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
     rb"|\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -61,6 +64,20 @@ def verbatim(column: Column) -> Column:
 def plain(column: Column) -> Column:
     """Convert text that is known to need no escapes: numbers to be strings, uuids, addresses."""
     return _quoted(SEPARATOR.join(column))
+
+
+def bare_plain(column: Column) -> Column | None:
+    """Do what `plain` does, without the quotes."""
+    return None if NULL in column else column
+
+
+def bare_text(column: Column) -> Column | None:
+    """Do what `text` does, without the quotes."""
+    joined = SEPARATOR.join(column)
+    clean = not (NULL in joined or b"\\" in joined or b'"' in joined)
+    if clean and len(joined) <= VALUE_BYTES_MAX and joined.translate(None, _CONTROLS) == joined:
+        return column
+    return None
 
 
 def text(column: Column) -> Column:
@@ -116,6 +133,22 @@ def _float(value: bytes) -> bytes:
     return b'"%b"' % value if value.strip(b"-")[:1] in {b"N", b"I"} else value
 
 
+def bare_date(column: Column) -> Column | None:
+    """Do what `date` does, without the quotes."""
+    joined = SEPARATOR.join(column)
+    usual = len(joined) == 11 * len(column) - 1 and not (b"i" in joined or b"C" in joined)
+    return column if usual else None
+
+
+def bare_bytea(column: Column) -> Column | None:
+    """Do what `bytea` does, without the quotes."""
+    if NULL in column:
+        return None
+    return [
+        b2a_base64(unhexlify(value[2 : 2 + 2 * VALUE_BYTES_MAX]), newline=False) for value in column
+    ]
+
+
 def bytea(column: Column) -> Column:
     """Convert bytes to base64."""
     return [
@@ -147,7 +180,7 @@ def _date(value: bytes) -> bytes:
 def timestamp(column: Column) -> Column:
     """Convert timestamps without a time zone, taken as UTC; ends as with `date`."""
     joined = SEPARATOR.join(column)
-    if _unusual(joined):
+    if _unusual(column, joined):
         return [b"null" if value == NULL else _timestamp(value + b"+00") for value in column]
     moments = joined.replace(b" ", b"T").replace(SEPARATOR, b'Z"\xff"')
     return (b'"%bZ"' % moments).split(SEPARATOR)
@@ -156,16 +189,17 @@ def timestamp(column: Column) -> Column:
 def timestamptz(column: Column) -> Column:
     """Convert moments in UTC; ends as with `date`."""
     joined = SEPARATOR.join(column)
-    if _unusual(joined):
+    if _unusual(column, joined):
         return [b"null" if value == NULL else _timestamp(value) for value in column]
     moments = joined.replace(b" ", b"T").replace(b"+00\xff", b'Z"\xff"')
     return (b'"%bZ"' % moments[:-3]).split(SEPARATOR)
 
 
-def _unusual(joined: bytes) -> bool:
-    return (
-        NULL in joined or b"i" in joined or b"C" in joined or _LONG_YEAR.search(joined) is not None
-    )
+def _unusual(column: Column, joined: bytes) -> bool:
+    if NULL in joined or b"i" in joined or b"C" in joined:
+        return True
+    # A year of four digits, in all of them.
+    return bytes(map(_FIFTH, column)).count(b"-") != len(column)
 
 
 def _timestamp(value: bytes) -> bytes:

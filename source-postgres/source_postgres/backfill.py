@@ -113,7 +113,8 @@ def _since_xid(xid: int) -> str:
     return f"(xmin::text::bigint >= 3 and {age} >= 0)"
 
 
-def _literal(connection: Connection[Any], text: str) -> str:
+def literal(connection: Connection[Any], text: str) -> str:
+    """Quote a literal."""
     return pq.Escaping(connection.pgconn).escape_literal(text.encode()).decode()
 
 
@@ -134,7 +135,7 @@ def _behind_key(connection: Connection[Any], scan: Scan, config: Config) -> Chun
     conditions = _conditions(scan, config)
     if scan.state.position is not None:
         values = [
-            f"{_literal(connection, text)}::{table.columns[known[name]].type_name}"
+            f"{literal(connection, text)}::{table.columns[known[name]].type_name}"
             for name, text in zip(names, _texts(table, scan.state.position, names), strict=True)
         ]
         conditions.append(f"({', '.join(terms)}) > ({', '.join(values)})")

@@ -51,10 +51,13 @@ def translated(error: psycopg.Error, config: Config, verb: str) -> CdkError:
     return ConfigError(f"can't {verb}: {text}", sqlstate=code)
 
 
-def connect(config: Config, *, replication: bool = False) -> Connection[Any]:
+def connect(
+    config: Config, *, replication: bool = False, walsender: bool = True
+) -> Connection[Any]:
     """Connect, in autocommit; raises ConfigError for refusals, TransientError for failures.
 
-    Every session speaks with SESSION_SETTINGS; a replication connection has no statement timeout.
+    Every session speaks with SESSION_SETTINGS; a connection for replication has no statement
+    timeout, and is a walsender's unless it is to read changes with queries.
     """
     timeout = "0" if replication else _statement_timeout(config)
     settings = {
@@ -81,7 +84,7 @@ def connect(config: Config, *, replication: bool = False) -> Connection[Any]:
         "keepalives_count": 6,
         "options": options,
     }
-    if replication:
+    if replication and walsender:
         parameters["replication"] = "database"
     if config.advanced.sslmode:
         parameters["sslmode"] = config.advanced.sslmode

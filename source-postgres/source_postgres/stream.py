@@ -8,6 +8,7 @@ confirmed to the server.
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from estuary_cdk.kits.sql_cdc.tables import TableId
 from estuary_cdk.logs import get_logger
 from estuary_cdk.transport import Thread
 from source_postgres import slots, wire
-from source_postgres.backfill import identifier
+from source_postgres.backfill import identifier, literal
 from source_postgres.column_types import TypeTable
 from source_postgres.config import Config
 from source_postgres.connecting import connect, explained
@@ -33,16 +34,40 @@ log = get_logger(__name__)
 
 FEEDBACK_S: Final = 5.0
 HEARTBEAT: Final = "flow_heartbeat"
-LSN_AT: Final = 1
-DATA_AT: Final = 25
+BATCH_BYTES: Final = 1 << 20
+POLL_S: Final = 0.1
+# A message of the stream: its kind, its LSN, the end of WAL and a time, then the data.
+STREAM_LSN_AT: Final = 1
+STREAM_DATA_AT: Final = 25
+# A row of binary COPY: how many fields, then each with its length.
+PEEK_LSN_AT: Final = 6
+PEEK_DATA_AT: Final = 18
+COPY_SIGNATURE: Final = b"PGCOPY\n"
+COPY_HEADER_BYTES: Final = 19
+CATCH_UP_BYTES_MIN: Final = 16 << 20
+CATCH_UP_CHANGES_MAX: Final = 1_000_000
+PEEK: Final = (
+    "copy (select lsn, data from pg_logical_slot_peek_binary_changes('{slot}', null, {changes}, "
+    "'proto_version', '1', 'publication_names', {publication})) to stdout (format binary)"
+)
 
 _KEEPALIVE: Final = Struct(">QqB").unpack_from
 _STATUS: Final = Struct(">BQQQqB").pack
 _DATA, _ALIVE, _REPLY = b"wkr"
 
 
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Messages of changes, each with its LSN and its data at an offset."""
+
+    connection: Connection[Any]
+    messages: wire.Messages
+    lsn_at: int
+    data_at: int
+
+
 class Stream:
-    """See `ChangeStream`; every call to the server happens on one thread."""
+    """See `ChangeStream`; while a batch is decoded and written, the next is received."""
 
     def __init__(
         self, config: Config, control: "Control", connection: Connection[Any], decoder: Decoder
@@ -51,9 +76,12 @@ class Stream:
         self._control = control
         self._connection = connection
         self._decoder = decoder
-        self._thread = Thread("replication")
+        self._receiving = Thread("replication")
+        self._decoding = Thread("decoding")
         self._position = self._durable = decoder.position
-        self._messages: wire.Messages | None = None
+        self._feed: Feed | None = None
+        self._received: asyncio.Future[list[bytes]] | None = None
+        self._moved = False
 
     @property
     def position(self) -> str:
@@ -68,7 +96,26 @@ class Stream:
             f"{lsn_text(self._position)} "
             f"(proto_version '1', publication_names '{publication}')"
         )
-        self._messages = wire.started(self._connection, statement.encode())
+        messages = wire.started(self._connection, statement.encode())
+        self._feed = Feed(self._connection, messages, STREAM_LSN_AT, STREAM_DATA_AT)
+
+    def catch_up(self) -> None:
+        """Begin with what the slot holds already, through SQL: the server is faster that way.
+
+        A walsender sends every change by itself; a query hands over the same bytes in bulk.
+        """
+        connection = connect(self._config, replication=True, walsender=False)
+        try:
+            statement = PEEK.format(
+                slot=self._config.advanced.slot_name,
+                changes=CATCH_UP_CHANGES_MAX,
+                publication=literal(connection, identifier(self._config.advanced.publication_name)),
+            )
+            messages = wire.started(connection, statement.encode())
+        except BaseException:
+            connection.close()
+            raise
+        self._feed = Feed(connection, messages, PEEK_LSN_AT, PEEK_DATA_AT)
 
     def follow(self, tables: Mapping[TableId, Followed]) -> None:
         """See `ChangeStream.follow`."""
@@ -77,19 +124,61 @@ class Stream:
     async def next(self, timeout_s: float) -> Sequence[Batch]:
         """See `ChangeStream.next`."""
         with explained(self._config, "read changes"):
-            return await self._thread.run(lambda: self._received(timeout_s))
-
-    def _received(self, timeout_s: float) -> list[Batch]:
-        assert self._messages is not None
-        messages = self._messages.receive(timeout_s)
-        if not messages:
-            if self._messages.ended:
-                raise psycopg.OperationalError("the server ended the stream of changes")
+            self._moved = False
+            deadline = self._control.clock.monotonic() + timeout_s
+            while (left := deadline - self._control.clock.monotonic()) > 0:
+                received = self._received or self._receiving.submit(self._receive)
+                self._received = received
+                await asyncio.wait([received], timeout=left)
+                if received.done() and (batches := await self._taken(received)):
+                    return batches
+                if self._moved:
+                    break
             return []
-        data = [message for message in messages if message[0] == _DATA]
-        batches = self._decoder.decode(data, LSN_AT, DATA_AT) if data else []
+
+    async def _taken(self, received: "asyncio.Future[list[bytes]]") -> list[Batch]:
+        """Decode what was received, while the next is."""
+        self._received = None
+        messages, feed = received.result(), self._feed
+        assert feed is not None
+        if feed.messages.ended:
+            await self._receiving.run(self._stream_after)
+        self._received = self._receiving.submit(self._receive)
+        before = self._position
+        batches = await self._decoding.run(lambda: self._decoded(messages, feed))
+        self._moved = before != self._position
+        return batches
+
+    def _receive(self) -> list[bytes]:
+        """Receive what there is, waiting for it a little."""
+        assert self._feed is not None
+        source = self._feed.messages
+        received: list[bytes] = []
+        size = 0
+        while not source.ended and size < BATCH_BYTES:
+            messages = source.receive(0.0 if received else POLL_S)
+            if not messages:
+                break
+            received += messages
+            size += sum(map(len, messages))
+        return received
+
+    def _stream_after(self) -> None:
+        """Go over to streaming, behind what was caught up with."""
+        assert self._feed is not None
+        if self._feed.connection is self._connection:
+            raise psycopg.OperationalError("the server ended the stream of changes")
+        self._feed.connection.close()
+        self.start()
+
+    def _decoded(self, messages: list[bytes], feed: Feed) -> list[Batch]:
+        if feed.connection is self._connection:
+            data = [message for message in messages if message[0] == _DATA]
+        else:
+            data = _peeked(messages)
+        batches = self._decoder.decode(data, feed.lsn_at, feed.data_at) if data else []
         self._position = self._decoder.position
-        if len(data) != len(messages):
+        if messages and feed.connection is self._connection and len(data) != len(messages):
             self._keepalive(messages)
         return batches
 
@@ -104,11 +193,12 @@ class Stream:
             self._send_status(reply=False)
 
     def _send_status(self, *, reply: bool) -> None:
-        assert self._messages is not None
+        feed = self._feed
+        if feed is None or feed.connection is not self._connection:
+            return
         moment = int(self._control.clock.now().timestamp() * 1e6) - EPOCH_MS * 1000
         durable = self._durable
-        status = _STATUS(_REPLY, self._position, durable, durable, moment, reply)
-        self._messages.send(status)
+        feed.messages.send(_STATUS(_REPLY, self._position, durable, durable, moment, reply))
 
     async def fence(self) -> str:
         """See `ChangeStream.fence`."""
@@ -123,7 +213,7 @@ class Stream:
     async def nudge(self) -> None:
         """See `ChangeStream.nudge`: ask for a keepalive, which tells how far the server is."""
         with explained(self._config, "ask for changes"):
-            await self._thread.run(lambda: self._send_status(reply=True))
+            self._send_status(reply=True)
 
     def acknowledge(self, position: str) -> None:
         """See `ChangeStream.acknowledge`; told to the server with the next status."""
@@ -134,12 +224,15 @@ class Stream:
         while True:
             await self._control.clock.sleep(FEEDBACK_S)
             with explained(self._config, "confirm changes"):
-                await self._thread.run(lambda: self._send_status(reply=False))
+                self._send_status(reply=False)
 
     def closing(self) -> "asyncio.Future[None]":
         """Confirm what is durable, and end the connection, whether or not that is waited for."""
-        done = self._thread.submit(self.end)
-        self._thread.stop()
+        self._decoding.stop()
+        done = self._receiving.submit(self.end)
+        self._receiving.stop()
+        if self._received is not None:
+            self._received.add_done_callback(_retrieved)
         return done
 
     def end(self) -> None:
@@ -149,7 +242,22 @@ class Stream:
         except psycopg.Error as error:
             log.debug("the last confirmation failed", error=str(error))
         finally:
+            if self._feed is not None:
+                self._feed.connection.close()
             self._connection.close()
+
+
+def _retrieved(received: "asyncio.Future[list[bytes]]") -> None:
+    """Take note of a result that nobody waits for any more."""
+    if not received.cancelled():
+        received.exception()
+
+
+def _peeked(messages: list[bytes]) -> list[bytes]:
+    """Leave out what binary COPY adds: a header before the first row, a trailer after the last."""
+    if messages and messages[0].startswith(COPY_SIGNATURE):
+        messages = [messages[0][COPY_HEADER_BYTES:], *messages[1:]]
+    return [message for message in messages if len(message) > PEEK_DATA_AT]
 
 
 class Control:
@@ -225,7 +333,10 @@ async def opened(
             start = _start(replication, questions, config, position)
             decoder = Decoder(_lookup(control, load_types(questions)), origin, start)
             stream = Stream(config, control, replication, decoder)
-            stream.start()
+            if _backlog(questions, config) >= CATCH_UP_BYTES_MIN:
+                stream.catch_up()
+            else:
+                stream.start()
         except BaseException:
             replication.close()
             raise
@@ -274,6 +385,14 @@ def _start(
         ) from error
     slots.judge_position(slot, start, slots.wal_end(questions), config)
     return start
+
+
+def _backlog(questions: Connection[Any], config: Config) -> int:
+    """Return how many bytes of WAL the slot has before it."""
+    slot = slots.read_slot(questions, config.advanced.slot_name)
+    if slot is None or slot.confirmed is None or slots.in_recovery(questions):
+        return 0
+    return slots.wal_end(questions) - slot.confirmed
 
 
 def _lookup(control: Control, types: Any) -> Any:

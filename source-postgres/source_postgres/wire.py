@@ -8,6 +8,7 @@ one libpq does it.
 
 import os
 import select
+import threading
 from collections.abc import Iterator
 from struct import Struct
 from typing import Any, Final, Protocol
@@ -182,19 +183,23 @@ class LibpqMessages:
     def __init__(self, pgconn: pq.abc.PGconn, statement: bytes) -> None:
         self.ended = False
         self._pgconn = pgconn
+        # libpq's calls for one connection must not overlap; sending and receiving may.
+        self._turn = threading.Lock()
         result = pgconn.exec_(statement)
         if result.status not in {pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH}:
             raise psycopg.errors.error_from_result(result)
 
     def receive(self, timeout_s: float) -> list[bytes]:
-        messages = self._taken()
+        with self._turn:
+            messages = self._taken()
         if messages or self.ended:
             return messages
         poll = select.poll()
         poll.register(self._pgconn.socket, select.POLLIN)
         if poll.poll(timeout_s * 1000):
-            self._pgconn.consume_input()
-            return self._taken()
+            with self._turn:
+                self._pgconn.consume_input()
+                return self._taken()
         return []
 
     def _taken(self) -> list[bytes]:
@@ -220,5 +225,6 @@ class LibpqMessages:
                 self._pgconn.put_copy_end()
 
     def send(self, message: bytes) -> None:
-        self._pgconn.put_copy_data(message)
-        self._pgconn.flush()
+        with self._turn:
+            self._pgconn.put_copy_data(message)
+            self._pgconn.flush()

@@ -5,6 +5,7 @@ import pytest
 
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.testing.runtime import after_checkpoints, reduced
+from source_postgres import stream
 
 
 def rows(source, table: str) -> dict[str, dict]:
@@ -326,3 +327,38 @@ async def test_an_old_spec_is_accepted_as_it_is(source):
     binding = msgspec.structs.replace(built.bindings[0], resource_config=old)
     session = await source.caught_up(msgspec.structs.replace(built, bindings=[binding]))
     assert [doc["id"] for doc in session.of(0)] == [1]
+
+
+async def test_a_backlog_is_caught_up_with_and_then_streamed(any_source, monkeypatch):
+    any_source.run("create table t (id int primary key, v text)", "insert into t values (0, 'a')")
+    built = await any_source.runtime.build(any_source.config)
+    first = await any_source.caught_up(built)
+    any_source.run(
+        "insert into t select i, repeat('x', 200) from generate_series(1, 5000) i",
+        "update t set v = 'y' where id % 2 = 0",
+        "delete from t where id % 3 = 0",
+    )
+    monkeypatch.setattr(stream, "CATCH_UP_BYTES_MIN", 1)
+    monkeypatch.setattr(stream, "CATCH_UP_CHANGES_MAX", 6000)
+    second = await any_source.caught_up(built, first.state)
+    documents = first.documents + second.documents
+    assert len(second.documents) == 5000 + 2501 + 1667
+    assert collected(documents, built) == rows(any_source, "t")
+
+
+async def test_a_backlog_broken_off_resumes_without_a_gap(source, monkeypatch):
+    source.run("create table t (id int primary key)")
+    built = await source.runtime.build(source.config)
+    session = await source.caught_up(built)
+    for start in range(0, 3000, 50):
+        source.run(f"insert into t select generate_series({start}, {start + 49})")
+    monkeypatch.setattr(stream, "CATCH_UP_BYTES_MIN", 1)
+    monkeypatch.setattr(stream, "BATCH_BYTES", 2000)
+    seen = []
+    for _ in range(4):
+        session = await source.caught_up(
+            built, session.state, until=after_checkpoints(3), kill=True
+        )
+        seen += [doc["id"] for doc in session.of(0)]
+    seen += [doc["id"] for doc in (await source.caught_up(built, session.state)).of(0)]
+    assert seen == list(range(3000))

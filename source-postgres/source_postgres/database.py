@@ -86,6 +86,7 @@ class Postgres:
     def _begin(self, scan: Scan) -> Iterator[Scanned]:
         if self._scanner is None or self._scanner.closed:
             self._scanner = connect(self._config)
+        self._control.streamed.settle(self._scanner)
         return backfill.scanned(self._scanner, scan, self._config, self._origin)
 
     async def row_counts(self, tables: Collection[TableId]) -> Mapping[TableId, int]:

@@ -34,6 +34,8 @@ Record = tuple[bytes, int, bytes, Fields, bool]
 """Head of `_meta` up to the LSN, the LSN, the rest of `_meta`, fields, whether all are there."""
 
 Lookup = Callable[[int], Mapped]
+Refetch = Callable[["Relation", Sequence[Mapped], Sequence[int], Fields], Fields]
+"""Returns a row, found by the columns of its key, with what was left out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,10 @@ def pack_key(fields: Sequence[bytes], packers: Sequence[Callable[[bytes], Part]]
 class TableDecoder:
     """Turns changes of one table into documents."""
 
-    def __init__(self, seen: Relation, followed: Followed, lookup: Lookup) -> None:
+    def __init__(
+        self, seen: Relation, followed: Followed, lookup: Lookup, refetch: Refetch
+    ) -> None:
+        self._refetch = refetch
         self.relation = seen
         self.table_id = followed.table.id
         shown = {column.name for column in followed.table.columns}
@@ -164,6 +169,9 @@ class TableDecoder:
         if any(old[i] != fields[i] and fields[i] != UNCHANGED for i in self._identity):
             gone = old if kind == 79 else self._only(old, self._key)
             self.records.append((heads.delete, lsn, heads.tail, gone, kind == 79))
+            if not complete:
+                fields = self._refetch(self.relation, self._mapped, self._identity, fields)
+                complete = UNCHANGED not in fields
             self.records.append((heads.create, lsn, heads.tail, fields, complete))
             return
         before = b'%b,"before":{%b}}' % (heads.tail[:-1], self._members(old))
@@ -264,7 +272,16 @@ _ROWS: Final = frozenset(b"IUD")
 class Decoder:
     """Decodes messages in order; keeps the tables it has seen and the transaction under way."""
 
-    def __init__(self, lookup: Lookup, origin: Origin, position: int) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        refetch: Refetch,
+        origin: Origin,
+        position: int,
+        streamed: Callable[[int], None],
+    ) -> None:
+        self._streamed = streamed
+        self._refetch = refetch
         self.position = position
         """End of the last transaction that was decoded, or from where the stream starts."""
         self.in_transaction = False
@@ -342,6 +359,7 @@ class Decoder:
             final, moment, xid = _BEGIN(message, at)
             self._transaction = Transaction(final, moment // 1000 + EPOCH_MS, xid, self.position)
             self._heads.clear()
+            self._streamed(xid)
             self._skipping = final < self.position
             self.in_transaction = True
         elif kind == _RELATED:
@@ -360,7 +378,7 @@ class Decoder:
             self._tables.pop(seen.oid, None)
             return
         before = self._tables.get(seen.oid)
-        decoder = TableDecoder(seen, followed, self._lookup)
+        decoder = TableDecoder(seen, followed, self._lookup, self._refetch)
         if before is not None and before.records:
             # The rows so far had other columns; they stay what they are.
             decoder.earlier = before.taken()

@@ -29,6 +29,8 @@ from source_postgres.connecting import connect, explained
 from source_postgres.documents import Origin, lsn_number, lsn_text
 from source_postgres.pg_types import load_types
 from source_postgres.pgoutput import EPOCH_MS, Decoder
+from source_postgres.refetching import Refetching
+from source_postgres.visibility import Streamed
 
 log = get_logger(__name__)
 
@@ -70,9 +72,14 @@ class Stream:
     """See `ChangeStream`; while a batch is decoded and written, the next is received."""
 
     def __init__(
-        self, config: Config, control: "Control", connection: Connection[Any], decoder: Decoder
+        self,
+        control: "Control",
+        connection: Connection[Any],
+        decoder: Decoder,
+        refetch: Refetching,
     ) -> None:
-        self._config = config
+        self._config = control.config
+        self._refetch = refetch
         self._control = control
         self._connection = connection
         self._decoder = decoder
@@ -228,6 +235,8 @@ class Stream:
 
     def closing(self) -> "asyncio.Future[None]":
         """Confirm what is durable, and end the connection, whether or not that is waited for."""
+        decoded = self._decoding.submit(self._refetch.close)
+        decoded.add_done_callback(_retrieved)
         self._decoding.stop()
         done = self._receiving.submit(self.end)
         self._receiving.stop()
@@ -247,7 +256,7 @@ class Stream:
             self._connection.close()
 
 
-def _retrieved(received: "asyncio.Future[list[bytes]]") -> None:
+def _retrieved(received: "asyncio.Future[Any]") -> None:
     """Take note of a result that nobody waits for any more."""
     if not received.cancelled():
         received.exception()
@@ -268,6 +277,7 @@ class Control:
         self.clock = clock
         self._thread = Thread("control")
         self._connection: Connection[Any] | None = None
+        self.streamed = Streamed()
         self.opening: Stream | None = None
         """A stream that nobody has taken over yet."""
 
@@ -331,8 +341,10 @@ async def opened(
         replication = connect(config, replication=True)
         try:
             start = _start(replication, questions, config, position)
-            decoder = Decoder(_lookup(control, load_types(questions)), origin, start)
-            stream = Stream(config, control, replication, decoder)
+            refetch = Refetching(config, control.streamed)
+            lookup = _lookup(control, load_types(questions))
+            decoder = Decoder(lookup, refetch, origin, start, control.streamed.add)
+            stream = Stream(control, replication, decoder, refetch)
             if _backlog(questions, config) >= CATCH_UP_BYTES_MIN:
                 stream.catch_up()
             else:

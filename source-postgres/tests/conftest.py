@@ -67,6 +67,10 @@ class Source:
             rows = cursor.fetchall() if cursor.description else []
         return rows
 
+    def cluster_connection(self) -> psycopg.Connection[Any]:
+        """Open another connection."""
+        return psycopg.connect(self.cluster.conninfo, dbname=self.name, autocommit=True)
+
     async def caught_up(self, built: Any, state: Any = None, **how: Any) -> Session:
         """Capture until there is nothing left."""
         os.environ["SHUTDOWN_AFTER_POLLING"] = "yes"

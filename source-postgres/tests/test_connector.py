@@ -362,3 +362,20 @@ async def test_a_backlog_broken_off_resumes_without_a_gap(source, monkeypatch):
         seen += [doc["id"] for doc in session.of(0)]
     seen += [doc["id"] for doc in (await source.caught_up(built, session.state)).of(0)]
     assert seen == list(range(3000))
+
+
+async def test_a_row_with_another_key_keeps_its_long_values(source):
+    source.run(
+        "create table t (id int primary key, long text)",
+        "alter table t alter column long set storage external",
+        "insert into t values (1, repeat('x', 5000)), (2, repeat('y', 5000))",
+    )
+    built = await source.runtime.build(source.config)
+    first = await source.caught_up(built)
+    source.run("update t set id = id + 10", "update t set id = 20 where id = 11")
+    second = await source.caught_up(built, first.state)
+    got = collected(first.documents + second.documents, built)
+    assert got == {
+        "12": {"id": 12, "long": "y" * 5000},
+        "20": {"id": 20, "long": "x" * 5000},
+    }

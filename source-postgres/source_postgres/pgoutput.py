@@ -61,11 +61,7 @@ def tuple_fields(data: bytes, at: int) -> tuple[Fields, bool, int]:
         kind = data[at]
         if kind == 116:
             start = at + 5
-            # Most values are short: three zero bytes and the length in the fourth.
-            if data[at + 1 : at + 4] == b"\0\0\0":
-                at = start + data[at + 4]
-            else:
-                at = start + _UINT32(data, at + 1)[0]
+            at = start + _UINT32(data, at + 1)[0]
             take(data[start:at])
         elif kind == 110:
             take(NULL)

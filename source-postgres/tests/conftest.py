@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from estuary_cdk.testing.postgres import Cluster, postgres, versions
+from estuary_cdk.testing.postgres import Cluster, binaries, postgres, versions
 from estuary_cdk.testing.runtime import CaptureRuntime, Session
 from source_postgres import capture
 
@@ -109,6 +109,8 @@ def source(clusters: Clusters) -> Iterator[Source]:
 @pytest.fixture
 def source_15(clusters: Clusters) -> Iterator[Source]:
     """A database of Debian's PostgreSQL 15, which has the contributed types."""
+    if binaries(15) is None and not os.environ.get("CI"):
+        pytest.skip("needs Debian's package: apt-get install postgresql-15")
     yield from opened(clusters.of(15))
 
 

@@ -218,11 +218,14 @@ class LibpqMessages:
 
     def _end(self) -> None:
         self.ended = True
+        failed = None
         while result := self._pgconn.get_result():
             if result.status == pq.ExecStatus.FATAL_ERROR:
-                raise psycopg.errors.error_from_result(result)
+                failed = failed or psycopg.errors.error_from_result(result)
             if result.status == pq.ExecStatus.COPY_IN:
                 self._pgconn.put_copy_end()
+        if failed is not None:
+            raise failed
 
     def send(self, message: bytes) -> None:
         with self._turn:

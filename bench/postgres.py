@@ -3,8 +3,8 @@
     python bench/postgres.py [--rows 1000000] [--runs 3] [--version 18]
 
 Each run alternates ours with the limit, on a private cluster: `COPY (SELECT row_to_json(t))` read
-by psql, and `pg_recvlogical` with pgoutput to /dev/null. Ours includes the start of the process. Wall
-seconds, CPU seconds of the tool, its peak memory; medians and ratios last, as JSON.
+by psql, and `pg_recvlogical` with pgoutput to /dev/null. Ours includes the start of the process.
+Wall seconds, CPU seconds of the tool, its peak memory; medians and ratios come last, as JSON.
 """
 
 import argparse

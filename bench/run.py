@@ -49,7 +49,10 @@ META = {
         "op": {"type": "string"},
     },
 }
-DELETED = {"required": ["_meta"], "properties": {"_meta": {"properties": {"op": {"const": "d"}}}}}
+DELETED = {
+    "required": ["_meta"],
+    "properties": {"_meta": {"required": ["op"], "properties": {"op": {"const": "d"}}}},
+}
 SCHEMA = {
     "type": "object",
     "required": ["_meta"],

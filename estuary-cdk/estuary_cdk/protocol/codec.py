@@ -30,6 +30,7 @@ Run = tuple[type[Message], list[Any]]
 _LEVEL: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _LIST: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 _ENCODE = msgspec.json.Encoder().encode
+_ENCODE_LINES = msgspec.json.Encoder().encode_lines
 
 # Spellings that no rule of the protocol's JSON mapping derives.
 _ALIASES = {"schemaJson": "documentSchema", "connectorStatePatches": "statePatches"}
@@ -303,32 +304,48 @@ _MARKS = (b"", b',"exists":true', b',"delete":true', b',"exists":true,"delete":t
 class Stores:
     """Stores of one binding, column by column, to be spelt as a block.
 
-    `keys` and `values` are the texts of JSON arrays without their brackets, `packed` base64 texts;
-    `documents` is None where the binding has none; documents have no line breaks. `marks` are 0, or
-    1 for exists, plus 2 for delete.
+    `keys` and `values` hold a column of JSON texts for each field, `packed` the packed keys;
+    `documents` is None where the binding has none. Nothing in them has line breaks. `marks` are 0,
+    or 1 for exists, plus 2 for delete.
     """
 
-    keys: Sequence[bytes]
+    keys: Sequence[Sequence[bytes | Raw]]
     packed: Sequence[bytes]
-    values: Sequence[bytes]
+    values: Sequence[Sequence[bytes | Raw]]
     documents: Sequence[bytes] | None
     marks: Sequence[int]
 
 
 def store_block(binding: int, stores: Stores) -> bytes:
     """Spell stores as `store_line` does each; empty for none."""
-    count = len(stores.keys)
-    start = b'{"store":{"binding":%d,"key":[' % binding
+    count = len(stores.marks)
+    packed = _ENCODE_LINES(stores.packed).split(b"\n")  # bytes become base64
+    packed.pop()
+    columns: list[Sequence[bytes | Raw]] = []
+    between: list[bytes] = []
+
+    def put(before: bytes, column: Sequence[bytes | Raw]) -> None:
+        between.append(before)
+        columns.append(column)
+
+    before = b'{"store":{"binding":%d,"key":[' % binding
+    for column in stores.keys:
+        put(before, column)
+        before = b","
+    put(b'],"keyPacked":', packed)
+    before = b',"values":['
+    for column in stores.values:
+        put(before, column)
+        before = b","
+    after = b"]" if stores.values else before + b"]"
+    if stores.documents is not None:
+        put(after + b',"doc":', stores.documents)
+        after = b""
+    put(after, list(map(_MARKS.__getitem__, stores.marks)))
     # One join of all pieces costs a third of what a format string for each line does.
-    pieces = [start, b"", b'],"keyPacked":"', b"", b'","values":[', b"", b"]", b"", b"}}\n"]
-    if stores.documents is not None:
-        pieces[6:7] = [b'],"doc":', b""]
-    width = len(pieces)
-    pieces *= count
-    pieces[1::width] = stores.keys
-    pieces[3::width] = stores.packed
-    pieces[5::width] = stores.values
-    if stores.documents is not None:
-        pieces[7::width] = stores.documents
-    pieces[width - 2 :: width] = map(_MARKS.__getitem__, stores.marks)
+    width = 2 * len(columns) + 1
+    pieces: list[bytes | Raw] = [b"}}\n"] * (width * count)
+    for place, (text, column) in enumerate(zip(between, columns, strict=True)):
+        pieces[2 * place :: width] = [text] * count
+        pieces[2 * place + 1 :: width] = column
     return b"".join(pieces)

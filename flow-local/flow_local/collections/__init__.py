@@ -2,7 +2,7 @@
 
 from flow_local.collections.combiner import Combiner
 from flow_local.collections.files import DiskFiles, Files, StorageError
-from flow_local.collections.identities import identities, identity, packed_of
+from flow_local.collections.identities import identities, identities_of_columns, identity, packed_of
 from flow_local.collections.journal import Journal, JournalReader
 from flow_local.collections.store import Collections
 from flow_local.collections.uuids import Published, Stamper, producer_id
@@ -18,6 +18,7 @@ __all__ = [
     "Stamper",
     "StorageError",
     "identities",
+    "identities_of_columns",
     "identity",
     "packed_of",
     "producer_id",

@@ -4,8 +4,11 @@ They are the packed key, which the protocol wants too. Where an integer is too l
 without loss, the key's spelling follows it.
 """
 
+import struct
 from collections.abc import Sequence
 from typing import Final
+
+from msgspec import Raw
 
 from estuary_cdk.protocol import packed
 
@@ -28,11 +31,17 @@ def identity(key: Row) -> bytes:
 
 def identities(keys: Sequence[Row]) -> list[bytes]:
     """Return the identities of many keys; quick where their parts are plain."""
+    return identities_of_columns(list(zip(*keys, strict=True)))
+
+
+def identities_of_columns(parts: Sequence[Sequence[bytes | Raw]]) -> list[bytes]:
+    """Return the identities of many keys, of which all first parts come first, and so on."""
+    spelt = [list(map(bytes, column)) for column in parts]
     columns: list[list[bytes]] = []
-    for column in zip(*keys, strict=True):
+    for column in spelt:
         codes = _integers(column) or _texts(column)
         if codes is None:
-            return [identity(key) for key in keys]
+            return [identity(key) for key in zip(*spelt, strict=True)]
         columns.append(codes)
     if len(columns) == 1:
         return columns[0]
@@ -66,11 +75,18 @@ def _integers(column: Sequence[bytes]) -> list[bytes] | None:
     """Pack integers that aren't negative, or return None."""
     if not b"".join(column).isdigit() or max(map(len, column)) > _LONGEST:
         return None
-    codes: list[bytes] = []
-    for value in map(int, column):
-        size = (value.bit_length() + 7) >> 3
-        codes.append(_HEADS[size] + value.to_bytes(size, "big"))
-    return codes
+    numbers = list(map(int, column))
+    size = _size(max(numbers))
+    if size != _size(min(numbers)):
+        return [_HEADS[_size(value)] + value.to_bytes(_size(value), "big") for value in numbers]
+    # Neighbours are mostly of one size: pack all at once and cut the leading zeros off.
+    eights = struct.pack(f">{len(numbers)}Q", *numbers)
+    head = _HEADS[size]
+    return [head + eights[end - size : end] for end in range(8, len(eights) + 1, 8)]
+
+
+def _size(value: int) -> int:
+    return (value.bit_length() + 7) >> 3
 
 
 def _texts(column: Sequence[bytes]) -> list[bytes] | None:
@@ -78,10 +94,10 @@ def _texts(column: Sequence[bytes]) -> list[bytes] | None:
     text = b"".join(column)
     if b"\\" in text or text.count(b'"') != 2 * len(column):
         return None
-    # As many quotes as that, at every beginning, leave none for inside.
-    if any(item[:1] != b'"' for item in column):
-        return None
     known = dict.fromkeys(column)
+    # As many quotes as that, at every beginning, leave none for inside.
+    if any(item[:1] != b'"' for item in known):
+        return None
     if len(known) > _REMEMBERED_MAX:
         return [b"\x02" + item[1:-1] + b"\x00" for item in column]
     codes = {item: b"\x02" + item[1:-1] + b"\x00" for item in known}

@@ -11,6 +11,7 @@ apart one level deep and put together again, its values still byte for byte.
 
 import os
 import re
+import struct
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
@@ -89,10 +90,28 @@ class Published:
             ticks = self._turn(ticks)
         if ticks % 10 and not self._counter:  # Nine of ten: nothing to trim.
             return b'%b.%07dZ"' % (self._text, ticks)
+        return self._trimmed(ticks)
+
+    def _trimmed(self, ticks: int) -> bytes:
         # Nanoseconds: a tick is 100 of them, the counter counts within the tick.
         nanoseconds = ticks * 100 + self._counter
         fraction = b".%09d" % nanoseconds if nanoseconds else b""
         return b'%b%bZ"' % (self._text, fraction.rstrip(b"0"))
+
+    def all_at(self, uuids: Sequence[bytes | msgspec.Raw]) -> Sequence[bytes]:
+        """Return what `at` does for each; quick where they are of one moment."""
+        text = b"".join(uuids)
+        first = self.at(bytes(uuids[0]))
+        lows = _lows(text, self._tail, len(uuids))
+        start = self._high - self._second
+        one_second = lows and min(lows) + start >= 0 and max(lows) + start < TICKS_PER_SECOND
+        if self._counter or not one_second:
+            return [first, *map(self.at, map(bytes, uuids[1:]))]
+        second = self._text
+        return [
+            b'%b.%07dZ"' % (second, ticks) if ticks % 10 else self._trimmed(ticks)
+            for ticks in map(start.__add__, lows)
+        ]
 
     def _look(self, uuid: bytes) -> None:
         if _UUID.match(uuid, 1, 1 + UUID_LENGTH) is None:
@@ -108,6 +127,23 @@ class Published:
         self._text = b'"' + moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0").encode()
         self._second = UNIX_EPOCH_TICKS + seconds * TICKS_PER_SECOND
         return rest
+
+
+def _lows(text: bytes, tail: bytes, count: int) -> Sequence[int]:
+    """Return the low bits of as many UUIDs as JSON strings, one after the other; empty if any
+    doesn't end in `tail`.
+    """
+    heads = text.split(tail)
+    if len(heads) != count + 1 or set(map(len, heads)) != {9, 0} or heads[-1]:
+        return ()
+    digits = b"".join(heads).replace(b'"', b"").decode()
+    if len(digits) != 8 * count:
+        return ()
+    try:
+        lows = bytes.fromhex(digits)
+    except ValueError:
+        return ()
+    return struct.unpack(f">{count}I", lows) if len(lows) == 4 * count else ()
 
 
 def _no_time(uuid: bytes) -> DataError:

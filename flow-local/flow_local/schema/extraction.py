@@ -23,7 +23,10 @@ MISSING = b"null"
 LAYERS_KEPT_MAX = 1_000
 
 Row = tuple[bytes, ...]
-_Read = Callable[[bytes], tuple[msgspec.Raw, ...]]
+Column = Sequence[bytes | msgspec.Raw]
+_RawRow = tuple[msgspec.Raw, ...]
+_Read = Callable[[bytes], _RawRow]
+_ReadMany = Callable[[Sequence[bytes]], list[_RawRow]]
 
 
 class Extractor:
@@ -44,6 +47,7 @@ class Extractor:
         self._defaults = [defaults.get(pointer, MISSING) for pointer in self.pointers]
         layers = _layers(tuple(dict(zip(self._paths, self._defaults, strict=True)).items()))
         self._reads = [layer.read for layer in layers]
+        self._read_many = layers[0].read_many if layers else _none
         places: dict[Tokens, int] = {(): 0}
         for layer in layers:
             places.update({path: len(places) + n for n, path in enumerate(layer.paths)})
@@ -60,18 +64,19 @@ class Extractor:
             return self._rows_in_one_pass(self._reads[0], documents)
         return [self._row(document) for document in documents]
 
-    def raw_rows(self, documents: Sequence[bytes]) -> Sequence[Sequence[bytes | msgspec.Raw]]:
-        """Return what `rows` does, some values as `Raw`: for whoever only joins them.
+    def columns(self, documents: Sequence[bytes]) -> list[Column]:
+        """Return what `rows` does, turned: the values of all documents, pointer by pointer.
 
-        What is `Raw` keeps its document in memory.
+        Each document must be one JSON value. What is `Raw` keeps all documents in memory.
         """
-        if not self._one_pass:
-            return self.rows(documents)
-        [read] = self._reads
-        try:
-            return list(map(read, documents))
-        except msgspec.DecodeError:
-            return self.rows(documents)
+        if self._one_pass:
+            try:
+                rows: Sequence[Sequence[bytes | msgspec.Raw]] = self._read_many(documents)
+            except msgspec.DecodeError:
+                rows = self.rows(documents)
+        else:
+            rows = self.rows(documents)
+        return list(zip(*rows, strict=True))
 
     def _rows_in_one_pass(self, read: _Read, documents: Sequence[bytes]) -> list[Row]:
         rows: list[Row] = []
@@ -110,6 +115,7 @@ class _Layer:
 
     paths: tuple[Tokens, ...]
     read: _Read
+    read_many: _ReadMany
 
 
 @lru_cache(maxsize=LAYERS_KEPT_MAX)
@@ -128,18 +134,30 @@ def _layers(defaults: tuple[tuple[Tokens, bytes], ...]) -> list[_Layer]:
         leaves[path] = default
         inner.update(path[:depth] for depth in range(1, len(path)))
     try:
-        return [_Layer(tuple(leaves), _reader(leaves)) for leaves, _ in layers]
+        return [_layer(leaves) for leaves, _ in layers]
     except TooManyStructs:
         return []
 
 
-def _reader(leaves: Mapping[Tokens, bytes]) -> _Read:
+def _layer(leaves: Mapping[Tokens, bytes]) -> _Layer:
     kind, names = _struct(leaves)
     values: Callable[[object], Any] = attrgetter(*[names[path] for path in leaves])
-    decode = msgspec.json.Decoder(kind).decode
     if len(leaves) == 1:
-        return lambda document: (values(decode(document)),)
-    return lambda document: values(decode(document))
+        alone = values
+        values = lambda found: (alone(found),)  # noqa: E731 - the same call for one and for many
+    decode = msgspec.json.Decoder(kind).decode
+    many: Any = list[kind]  # type: ignore[valid-type]  # built
+    decode_many = msgspec.json.Decoder(many).decode
+
+    def read_many(documents: Sequence[bytes]) -> list[_RawRow]:
+        found = decode_many(b"[" + b",".join(documents) + b"]")
+        return list(map(values, found))
+
+    return _Layer(tuple(leaves), lambda document: values(decode(document)), read_many)
+
+
+def _none(documents: Sequence[bytes]) -> list[_RawRow]:
+    return [() for _ in documents]
 
 
 def _struct(leaves: Mapping[Tokens, bytes]) -> tuple[type[msgspec.Struct], dict[Tokens, str]]:

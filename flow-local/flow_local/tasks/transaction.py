@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from msgspec import Raw
-
 from estuary_cdk.protocol.codec import Stores, load_line, store_block
 from estuary_cdk.protocol.materialize import MaterializationBinding
 from estuary_cdk.protocol.message import present
-from flow_local.collections import Published, identities, packed_of
+from flow_local.collections import Published, identities, identities_of_columns, packed_of
 from flow_local.schema.extraction import Extractor, Row
 from flow_local.schema.reductions import Reducer
 
@@ -94,8 +92,8 @@ class Gathered:
 
     def add(self, documents: Sequence[bytes]) -> tuple[int, bytes]:
         """Take documents, in order; return how many loads to send for them, and their lines."""
-        rows = self._fields.keys.rows(documents)
-        keys = identities(rows)
+        columns = self._fields.keys.columns(documents)
+        keys = identities_of_columns(columns)
         fresh = self._new_keys(keys, documents)
         self.documents += len(documents)
         greatest = max(keys)
@@ -105,7 +103,7 @@ class Gathered:
             return 0, b""
         wanted = range(len(keys)) if fresh is None else fresh
         lines = [
-            self._load(keys[place], rows[place])
+            self._load(keys[place], tuple(bytes(column[place]) for column in columns))
             for place in wanted
             if keys[place] <= self._stored_max
         ]
@@ -192,25 +190,17 @@ class Gathered:
 
     def _spelt(self, keys: list[bytes], documents: list[bytes], marks: list[int]) -> bytes:
         fields = self._fields
-        count = fields.key_count
-        rows = fields.row.raw_rows(documents)
-        values = [row[count:] for row in rows]
+        columns = fields.row.columns(documents)
         for place in fields.published:
-            self._tell_time(values, place - count)
+            columns[place] = self._published.all_at(columns[place])
         stores = Stores(
-            keys=[b",".join(row[:count]) for row in rows],
-            packed=list(map(_base64, keys)),
-            values=list(map(b",".join, values)),
+            keys=columns[: fields.key_count],
+            packed=list(map(packed_of, keys)),
+            values=columns[fields.key_count :],
             documents=documents if fields.has_document else None,
             marks=marks,
         )
         return store_block(fields.index, stores)
-
-    def _tell_time(self, values: list[Sequence[bytes | Raw]], place: int) -> None:
-        """Put the time for which a UUID stands in its place."""
-        at = self._published.at
-        for number, row in enumerate(values):
-            values[number] = (*row[:place], at(bytes(row[place])), *row[place + 1 :])
 
 
 def _array(row: Row) -> bytes:

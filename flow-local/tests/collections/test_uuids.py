@@ -136,3 +136,24 @@ def test_documents_of_all_kinds_make_a_block(documents):
     alone = Stamper(PRODUCER)
     assert block == b"".join(alone.stamped([document], NOW) for document in documents)
     assert block.count(b"\n") == len(documents)
+
+
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(2500, 1, 1)),
+    st.lists(st.tuples(st.integers(0, 30_000_000), st.integers(0, 1)), min_size=1),
+)
+def test_many_uuids_say_what_each_says(moment, steps):
+    start = ticks_of(moment.replace(tzinfo=UTC))
+    texts = [uuid_text(start + ticks, PRODUCER, counter) for ticks, counter in steps]
+    neighbours = [uuid_text(start + ticks, PRODUCER) for ticks in range(25)]
+    for uuids in (texts, neighbours):
+        quoted = [b'"%b"' % each for each in uuids]
+        assert Published().all_at(quoted) == [Published().at(each) for each in quoted]
+
+
+def test_what_is_no_uuid_among_many_is_refused():
+    good = b'"%b"' % uuid_text(ticks_of(NOW), PRODUCER)
+    for bad in (b"null", b'"' + b"x" * 36 + b'"', good[:1] + b"zz" + good[3:]):
+        for uuids in ([good, bad], [bad, good]):
+            with pytest.raises(DataError, match="can't tell when a document was published"):
+                Published().all_at(uuids)

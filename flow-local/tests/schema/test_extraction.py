@@ -87,3 +87,11 @@ def test_a_document_that_is_not_json_is_named():
 def test_a_bad_pointer_is_refused(pointer):
     with pytest.raises(ConfigError, match="can't read JSON pointer"):
         Extractor([pointer])
+
+
+@given(st.lists(DOCUMENTS, min_size=1, max_size=4), POINTERS)
+def test_columns_are_the_rows_turned(documents, wanted):
+    encoded = list(map(msgspec.json.encode, documents))
+    extractor = Extractor(wanted)
+    columns = [tuple(map(bytes, column)) for column in extractor.columns(encoded)]
+    assert columns == list(zip(*extractor.rows(encoded), strict=True))

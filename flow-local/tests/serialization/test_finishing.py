@@ -27,9 +27,9 @@ def stores(values=(b"false,1e3", b'false,"' + b"x" * 50 + b'"'), documents=(SHOR
     return store_block(
         1,
         Stores(
-            keys=[b"1", b"2"],
-            packed=[b"FQE=", b"FQI="],
-            values=list(values),
+            keys=[[b"1", b"2"]],
+            packed=[b"\x15\x01", b"\x15\x02"],
+            values=[list(values)],
             documents=list(documents) if documents else None,
             marks=[3, 1],
         ),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, compress, islice
-from operator import add, and_, not_
+from operator import and_, not_
 from typing import Any, Final
 
 from estuary_cdk.errors import ContractError, DataError
@@ -209,29 +209,29 @@ class SqliteTransactor:
 
     def _write(self, storing: Storing, statement: Sequence[str], chunk: Stores) -> None:
         one, many = statement
-        rows = self._rows(storing, chunk)
-        whole = len(chunk) - len(chunk) % storing.rows
+        flat = self._parameters(storing, chunk)
+        whole = len(chunk) // storing.rows
         if whole:
-            flat = chain.from_iterable(islice(rows, whole))
-            groups = zip(*[flat] * (storing.rows * storing.width), strict=True)
-            self._db.executemany(many, groups)
-        if whole < len(chunk):
-            self._db.executemany(one, rows)
+            groups = zip(*[flat] * (storing.rows * storing.width), strict=False)
+            self._db.executemany(many, islice(groups, whole))
+        if whole * storing.rows < len(chunk):
+            self._db.executemany(one, zip(*[flat] * storing.width, strict=True))
 
-    def _rows(self, storing: Storing, chunk: Stores) -> Iterator[Row]:
+    def _parameters(self, storing: Storing, chunk: Stores) -> Iterator[Any]:
+        """Return the values of all rows, row by row."""
         while True:
             try:
-                rows = map(add, storing.key_rows(chunk.keys), storing.value_rows(chunk.values))
+                rows = [storing.key_rows(chunk.keys), storing.value_rows(chunk.values)]
                 break
             except DataError as error:
                 if not isinstance(error.__cause__, BeyondRangeError):
                     raise
                 self._widen(storing, str(error.context["column"]))
-        if storing.into.document is None:
-            return rows
-        if chunk.documents is None:
-            raise ContractError(f"can't store into {storing.name!r}: documents are missing")
-        return map(add, rows, zip(map(bytes.decode, chunk.documents)))
+        if storing.into.document is not None:
+            if chunk.documents is None:
+                raise ContractError(f"can't store into {storing.name!r}: documents are missing")
+            rows.append(list(zip(map(bytes.decode, chunk.documents), strict=True)))
+        return chain.from_iterable(chain.from_iterable(zip(*rows, strict=True)))
 
     def _widen(self, storing: Storing, name: str) -> None:
         """Let a column hold numbers of any size from here on, in the transaction at hand."""

@@ -11,6 +11,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
+from msgspec import Raw
+
 from estuary_cdk.errors import RemoteProtocolError
 from estuary_cdk.materialize.bindings import Binding
 from estuary_cdk.materialize.patterns import Keys, Stores
@@ -19,6 +21,11 @@ from estuary_cdk.protocol.materialize import Load, Store
 from estuary_cdk.protocol.packed import unpack
 
 _binding_of: Callable[[Any], int] = attrgetter("binding")
+_key_of: Callable[[Any], Raw] = attrgetter("key")
+_values_of: Callable[[Any], Raw] = attrgetter("values")
+_document_of: Callable[[Any], Raw] = attrgetter("doc")
+_exists_of: Callable[[Any], bool] = attrgetter("exists")
+_delete_of: Callable[[Any], bool] = attrgetter("delete")
 
 
 def keys_of(loads: Sequence[Load], bindings: Sequence[Binding[Any]]) -> Iterator[Keys]:
@@ -45,8 +52,8 @@ def stores_of(stores: Sequence[Store], bindings: Sequence[Binding[Any]]) -> Iter
             keys=_keys(run),
             values=_values(run, bindings[index]),
             documents=_documents(run, bindings[index]),
-            exists=[store.exists for store in run],
-            deletes=[store.delete for store in run],
+            exists=list(map(_exists_of, run)),
+            deletes=list(map(_delete_of, run)),
         )
 
 
@@ -60,14 +67,14 @@ def _by_binding(
 
 
 def _keys(run: list[Any]) -> list[bytes]:
-    keys = [bytes(message.key) for message in run]
+    keys = list(map(bytes, map(_key_of, run)))
     if b"" in keys:
         keys = [key or unpacked(message.key_packed) for key, message in zip(keys, run, strict=True)]
     return keys
 
 
 def _values(run: list[Store], binding: Binding[Any]) -> list[bytes]:
-    values = [bytes(store.values) for store in run]
+    values = list(map(bytes, map(_values_of, run)))
     if b"" in values:
         values = [
             each or unpacked(store.values_packed) for each, store in zip(values, run, strict=True)
@@ -83,7 +90,7 @@ def _values(run: list[Store], binding: Binding[Any]) -> list[bytes]:
 def _documents(run: list[Store], binding: Binding[Any]) -> list[bytes] | None:
     if binding.document is None:
         return None
-    documents = [bytes(store.doc) for store in run]
+    documents = list(map(bytes, map(_document_of, run)))
     if b"" in documents:
         raise RemoteProtocolError(
             f"can't store a document of binding {binding.index}: the message has no doc"

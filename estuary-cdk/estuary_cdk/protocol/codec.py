@@ -10,7 +10,7 @@ would, it is read again with all the patience above.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -29,6 +29,7 @@ Run = tuple[type[Message], list[Any]]
 
 _LEVEL: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _LIST: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+_key_of: Callable[[Any], Raw] = attrgetter("key")
 _ENCODE = msgspec.json.Encoder().encode
 _ENCODE_LINES = msgspec.json.Encoder().encode_lines
 
@@ -115,7 +116,8 @@ class Codec:
         # Almost always a whole block of one kind: no need to look at each envelope twice.
         for name, message_of in self._getters:
             messages = list(map(message_of, envelopes))
-            if messages and None not in messages and _all_complete(messages):
+            # A message is always true, and `all` much quicker than a search for None.
+            if messages and all(messages) and _all_complete(messages):
                 return [(self._messages[name], messages)]
         return self._sorted_runs(block, envelopes)
 
@@ -175,8 +177,9 @@ def _envelope(messages: tuple[tuple[str, type[Message]], ...], hot: tuple[str, .
 
 
 def _all_complete(messages: Sequence[Any]) -> bool:
-    keyed = type(messages[0]) in {materialize.Load, materialize.Store}
-    return not keyed or all(map(_complete, messages))
+    if type(messages[0]) not in {materialize.Load, materialize.Store}:
+        return True
+    return ABSENT not in map(_key_of, messages) or all(map(_complete, messages))
 
 
 def _complete(message: Any) -> bool:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from flow_local.collections.identities import identities
+from flow_local.collections.identities import identities_of_columns
 from flow_local.schema.extraction import Extractor
 from flow_local.schema.reductions import Reducer
 
 
 class Combiner:
-    """Combines documents of one binding.
+    """Combines documents of one binding, each of which must be one JSON value.
 
     A key's documents are replaced by as few as can stand for them; keys keep the order in which
     they came first, and a key's documents theirs.
@@ -20,11 +20,12 @@ class Combiner:
 
     def combined(self, documents: Sequence[bytes]) -> Sequence[bytes]:
         """Return documents that do to a reader what the given ones would."""
-        keys = self._extractor.rows(documents)
-        if len(set(keys)) == len(documents):
+        columns = self._extractor.columns(documents)
+        # The last part of a key tells most; where it tells all apart, the others aren't looked at.
+        if any(len(set(map(bytes, each))) == len(documents) for each in reversed(columns)):
             return documents
         groups: dict[bytes, list[bytes]] = {}
-        for key, document in zip(identities(keys), documents, strict=True):
+        for key, document in zip(identities_of_columns(columns), documents, strict=True):
             groups.setdefault(key, []).append(document)
         combined: list[bytes] = []
         for group in groups.values():

@@ -33,7 +33,6 @@ from estuary_cdk.kits.http.exchange import Answer, Call, Exchanges, Situation
 from estuary_cdk.kits.http.pages import PAGES_MAX, Page, Paging, Step
 from estuary_cdk.kits.http.rate import Bucket, Rate
 from estuary_cdk.kits.http.retry import Retry
-from estuary_cdk.kits.http.sockets import SocketTransport
 from estuary_cdk.kits.http.transport import Request, Timeouts, Transport
 
 USER_AGENT = "estuary-cdk"
@@ -79,7 +78,7 @@ class Client:
 
     async def __aenter__(self) -> "Client":
         base = checked(self.base_url)
-        transport = self.transport or SocketTransport(self.timeouts, self.ca_bundle)
+        transport = self.transport or _sockets(self.timeouts, self.ca_bundle)
         situation = Situation(transport, self.clock, self.dice)
         bucket = Bucket(self.rate, self.clock)
         exchanges = Exchanges(base, self.auth, bucket, self.retry, situation)
@@ -318,3 +317,10 @@ class _Walk:
 
 def _digest(content: bytes) -> bytes:
     return blake2b(content, digest_size=16).digest()
+
+
+def _sockets(timeouts: Timeouts, ca_bundle: Path | None) -> Transport:
+    # To import aiohttp takes longer than all else together, and spec needs no network.
+    from estuary_cdk.kits.http.sockets import SocketTransport
+
+    return SocketTransport(timeouts, ca_bundle)

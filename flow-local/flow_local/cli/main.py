@@ -4,6 +4,7 @@ Those are imported when a command runs, so that help and mistakes in options com
 """
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -68,19 +69,56 @@ def flow_local(
         typer.echo(context.get_help())
 
 
+class Demo(StrEnum):
+    """What is captured in a demo."""
+
+    POSTGRES = "postgres"
+    HTTP = "http"
+
+
 @app.command(
-    short_help="See it work: real files become SQLite tables.",
-    epilog=epilog("flow-local demo", "flow-local demo --directory /tmp/flow-demo"),
+    short_help="See it work: a database's changes become SQLite tables.",
+    epilog=epilog(
+        "flow-local demo",
+        "flow-local demo --seconds 60 --directory /tmp/shop",
+        "flow-local demo http",
+    ),
 )
 def demo(
+    what: Annotated[
+        Demo, typer.Argument(metavar="[postgres|http]", help="A database, or files over HTTP.")
+    ] = Demo.POSTGRES,
+    *,
     directory: Annotated[
-        Path, typer.Option("--directory", "-d", metavar="DIR", help="Where all of it is put.")
-    ] = Path("flow-demo"),
+        Path | None,
+        typer.Option(
+            "--directory",
+            "-d",
+            metavar="DIR",
+            help="Where all of it is put; by default flow-demo/ and the demo's name.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", metavar="SECONDS", help="How long the database changes.", min=0),
+    ] = 8.0,
 ) -> None:
-    """See it work: real files, served from this machine, land in SQLite tables."""
-    from flow_local.cli.demo.command import demonstrate
+    """See it work: a database that keeps changing, or real files, land in SQLite tables.
 
-    demonstrate(directory)
+    A private PostgreSQL is started, captured while it is written to, and compared row by row with
+    what arrived. With http, public files are served from this machine.
+    """
+    place = directory or Path("flow-demo", what.value)
+    if what is Demo.HTTP:
+        from flow_local.cli.demo.command import demonstrate_files
+
+        demonstrate_files(place)
+        return
+    import random
+
+    from flow_local.cli.demo.shopping import demonstrate_changes
+
+    demonstrate_changes(place, seconds, random.Random())  # noqa: S311 - keeps no secret
 
 
 @app.command(

@@ -7,13 +7,14 @@ catalog leaves everything as it was.
 import asyncio
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 
-from estuary_cdk.clock import SystemClock
+from estuary_cdk.clock import Clock, SystemClock
 from estuary_cdk.errors import CdkError, TransientError
 from estuary_cdk.logs import get_logger
 from flow_local.build.lineage import Last
@@ -39,11 +40,16 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run: until nothing is left to do, for how long at most, how much to log."""
+    """How to run: until nothing is left to do, for how long at most, how much to log.
+
+    The tasks are stopped once `until` returns, if it does so before they end; what it raises is
+    raised.
+    """
 
     until_idle: bool = False
     timeout_s: float | None = None
     log_level: str | None = None
+    until: Callable[[Clock], Awaitable[None]] | None = None
 
 
 def screen_of_stderr() -> Screen:
@@ -180,7 +186,9 @@ class _Runner:
             return []
         plan = Plan(Ending(until_idle=until_idle), rebuild=lambda name: self._rebuilt(world, name))
         async with self.view(self.board, world.clock):
-            return await supervise(tasks, world, plan, self.board)
+            return await _until(
+                supervise(tasks, world, plan, self.board), self.options.until, world.clock
+            )
 
     def _unfinished(self) -> list[str]:
         """Say of each task that isn't done where it is."""
@@ -191,6 +199,29 @@ class _Runner:
             for task in self.board.tasks
             if task.phase != "done"
         ] or [f"can't finish within {seconds:g} s"]
+
+
+async def _until(
+    running: Coroutine[Any, Any, list[Failure]],
+    until: Callable[[Clock], Awaitable[None]] | None,
+    clock: Clock,
+) -> list[Failure]:
+    if until is None:
+        return await running
+
+    async def watching() -> None:
+        await until(clock)
+        supervising.cancel()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            supervising = group.create_task(running)
+            watcher = group.create_task(watching())
+            await asyncio.wait({supervising})
+            watcher.cancel()
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [] if supervising.cancelled() else supervising.result()
 
 
 def _tell_left_out(result: Built) -> None:

@@ -33,15 +33,15 @@ def progress(out: str) -> dict[tuple[str, str], int]:
 
 
 def test_real_files_become_tables_twice_and_then_follow_a_change(project):
-    first = project.run("demo")
-    directory = project.path / "flow-demo"
+    first = project.run("demo", "http")
+    directory = project.path / "flow-demo/http"
     assert (first.code, first.err) == (0, "")
     for task in ("demo/source-http", "demo/materialize-sqlite"):
         assert progress(first.out)[task, "demo/airports"] == 3376
         assert progress(first.out)[task, "demo/seattle-temps"] == 8759
         assert progress(first.out)[task, "demo/cars"] == 406
     assert "airports: 3,376 rows" in first.out
-    assert str(Path("flow-demo/demo.db")) in first.out
+    assert str(Path("flow-demo/http/demo.db")) in first.out
     with (directory / "data/airports.csv").open(newline="") as file:
         [_, *airports] = csv.reader(file)
     columns = "iata, name, city, state, country, latitude, longitude"
@@ -49,7 +49,7 @@ def test_real_files_become_tables_twice_and_then_follow_a_change(project):
     assert [row[:5] for row in stored] == sorted(tuple(row[:5]) for row in airports)
     assert {row[0]: row[5] for row in stored} == {row[0]: float(row[5]) for row in airports}
 
-    second = project.run("demo")
+    second = project.run("demo", "http")
     assert (second.code, second.err) == (0, "")
     assert "Nothing new" in second.out
     assert set(progress(second.out).values()) == {0}
@@ -57,7 +57,7 @@ def test_real_files_become_tables_twice_and_then_follow_a_change(project):
     cars = msgspec.json.decode((directory / "data/cars.json").read_bytes())
     changed = [{**cars[0], "Horsepower": 1000}, *cars[1:-1]]
     (directory / "data/cars.json").write_bytes(msgspec.json.encode(changed))
-    third = project.run("demo")
+    third = project.run("demo", "http")
     assert (third.code, third.err) == (0, "")
     assert "Nothing new" not in third.out
     assert progress(third.out)["demo/source-http", "demo/airports"] == 0
@@ -66,7 +66,7 @@ def test_real_files_become_tables_twice_and_then_follow_a_change(project):
 
 def test_a_directory_that_can_not_be_is_a_sentence(project):
     (project.path / "taken").write_text("a file")
-    ended = project.call("demo", "--directory", "taken")
+    ended = project.call("demo", "http", "--directory", "taken")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
         "can't run the demo in 'taken': not a directory "

@@ -1,1 +1,1 @@
-"""`demo`: a pipeline over real files, from nothing to tables, on this machine alone."""
+"""`demo`: pipelines from nothing to tables, on this machine alone: of changes, or of files."""

@@ -1,4 +1,4 @@
-"""The demo from its first line to its last: serve, capture, materialize, show."""
+"""The demo of files from its first line to its last: serve, capture, materialize, show."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,17 +18,17 @@ from flow_local.cli.tables import stdout
 from flow_local.cli.views import Screen, final_view, terminal_view
 
 
-def demonstrate(directory: Path) -> None:
+def demonstrate_files(directory: Path) -> None:
     """Run the demo in `directory`, which is made if absent; what is there is used again.
 
     Raises what `run` raises, and ConfigError where the directory can't be used.
     """
     console = stdout()
     catalog, data = directory / "flow.yaml", directory / "data"
-    with _usable(directory):
+    with usable(directory):
         files = copied(data)
     with served(data, remembered_port(catalog)) as port:
-        with _usable(directory):
+        with usable(directory):
             write_catalog(catalog, port)
         console.print(f"Serving {len(files)} files of {data} at http://{HOST}:{port}/")
         console.print(f"Running {catalog}: HTTP to collections to SQLite\n")
@@ -43,7 +43,8 @@ def demonstrate(directory: Path) -> None:
 
 
 @contextmanager
-def _usable(directory: Path) -> Iterator[None]:
+def usable(directory: Path) -> Iterator[None]:
+    """Raise ConfigError where the system can't do with a directory what the block does."""
     try:
         yield
     except OSError as error:

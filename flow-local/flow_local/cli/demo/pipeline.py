@@ -14,7 +14,7 @@ TABLES: Final = {
 }
 _URL: Final = re.compile(rf"http://{re.escape(HOST)}:(\d+)/")
 _CATALOG: Final = """\
-# The catalog of `flow-local demo`. The addresses are of a server that runs while the demo does.
+# The catalog of `flow-local demo http`. The addresses are of a server that ends with the demo.
 
 captures:
   demo/source-http:
@@ -86,7 +86,7 @@ materializations:
     endpoint:
       local:
         command: [materialize-sqlite]
-        config: {path: "DATABASE", hardDelete: true}
+        config: {path: DATABASE, hardDelete: true}
     bindings:
       - {source: demo/airports, resource: {table: airports}}
       - {source: demo/seattle-temps, resource: {table: seattle_temps}}
@@ -112,10 +112,12 @@ def write_catalog(path: Path, port: int) -> None:
     else:
         before = ""
         database = str((path.parent / DATABASE).resolve())
-        text = _CATALOG.replace("ADDRESS", address).replace("DATABASE", _escaped(database))
+        text = _CATALOG.replace("ADDRESS", address).replace("DATABASE", quoted(database))
     if text != before:
         path.write_text(text, encoding="utf-8")
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+def quoted(text: str) -> str:
+    """Quote a text for YAML."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

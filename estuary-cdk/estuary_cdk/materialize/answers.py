@@ -85,7 +85,7 @@ def validated(materialization: Materializing, request: Validate) -> Validated:
             group_by=asked.group_by,
             existing=tables[index],
             last=last_binding(request.last_materialization, path),
-            adopt_existing=materialization.adopt_existing(config),
+            adopt_existing=materialization.adopt_existing(config, resource),
         )
         return lambda: ValidatedBinding(
             resource_path=list(path),

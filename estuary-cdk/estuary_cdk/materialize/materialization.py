@@ -60,7 +60,7 @@ def marked_delta_updates(_config: Any, resource: BaseModel) -> bool:
     return bool(marked(resource, DELTA_UPDATES))
 
 
-def never(_config: Any) -> bool:
+def never(_config: Any, _resource: Any) -> bool:
     """Say no."""
     return False
 
@@ -74,8 +74,8 @@ class Materialization(Generic[ConfigT, ResourceT]):
     - `open(config, bindings, shard)` gives the transactor of a session; leaving it undoes what
       isn't committed.
     - `path` and `delta_updates` are read from the resource's marked settings if not given.
-    - with `adopt_existing(config)` a new binding may use a table that is already there; every key
-      is then loaded, for its rows weren't stored by the runtime.
+    - with `adopt_existing(config, resource)` a new binding may use a table that is already there;
+      every key is then loaded, for its rows weren't stored by the runtime.
     - `ser_policy` makes the runtime truncate what is larger; nothing is truncated without.
 
     The contexts are entered, used and left in one thread.
@@ -90,7 +90,7 @@ class Materialization(Generic[ConfigT, ResourceT]):
     docs: str
     path: Callable[[ConfigT, ResourceT], Path] = marked_path
     delta_updates: Callable[[ConfigT, ResourceT], bool] = marked_delta_updates
-    adopt_existing: Callable[[ConfigT], bool] = never
+    adopt_existing: Callable[[ConfigT, ResourceT], bool] = never
     ser_policy: SerPolicy | None = None
 
     def main(self) -> NoReturn:

@@ -100,7 +100,7 @@ def _opened(materialization: Materializing, request: Open, contexts: ExitStack) 
         bindings=bindings,
         transactor=transactor,
         commits=commits(transactor, ledger, bytes(request.state)),
-        load_all=materialization.adopt_existing(config),
+        load_all=any(materialization.adopt_existing(config, each.resource) for each in bindings),
     )
 
 

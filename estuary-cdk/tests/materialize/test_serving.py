@@ -118,7 +118,7 @@ async def test_the_checkpoint_comes_back_byte_for_byte():
 
 async def test_a_connector_that_adopts_tables_has_every_key_loaded():
     materialization = replace(
-        memory_materialization(MemoryServer(), RemoteTransactor), adopt_existing=lambda _: True
+        memory_materialization(MemoryServer(), RemoteTransactor), adopt_existing=lambda *_: True
     )
     runtime, spec = await applied(materialization)
     async with runtime.session(spec) as session:

@@ -64,11 +64,13 @@ class TypeTable:
     """The type of column for each kind of field; kinds left out can't be materialized.
 
     A STRING with a format takes the type of `formats` if that has it. Key columns look in
-    `key_kinds` and `key_formats` first. `as_text` holds what a user asked to cast to a string.
+    `key_kinds` and `key_formats` first. `as_text` holds what a user asked to cast to a string,
+    `document` whole documents, byte for byte, where objects have a type that keeps less.
     """
 
     kinds: Mapping[Kind, ColumnType]
     as_text: ColumnType
+    document: ColumnType | None = None
     formats: Mapping[str, ColumnType] = field(default_factory=dict)
     key_kinds: Mapping[Kind, ColumnType] = field(default_factory=dict)
     key_formats: Mapping[str, ColumnType] = field(default_factory=dict)
@@ -78,6 +80,8 @@ class TypeTable:
         shape = flat(wanted)
         if field_config(wanted).cast_to_string and shape.kind is not Kind.NEVER:
             return self.as_text
+        if wanted.is_document and self.document is not None:
+            return self.document
         found: list[ColumnType | None] = []
         if wanted.is_key:
             found = [self.key_formats.get(shape.format), self.key_kinds.get(shape.kind)]
@@ -97,6 +101,11 @@ class Dialect:
       and can stay so, because it holds all of them.
     - `upsert(quote, keys, others)` ends an INSERT that overwrites the row of an equal key.
     - `drop_not_null` has `{table}` and `{column}`; None where tables must be rebuilt for it.
+    - `alter_type` has `{table}`, `{column}`, `{type}` and `{value}`, how the new value is made;
+      None where a column gets a new type by way of a temporary one.
+    - `drop_key` has `{table}`; it lets rows repeat their key. None where tables must be rebuilt.
+    - `empty` has `{table}`; it deletes all rows and can be rolled back.
+    - `comment` spells what a column holds, for people; None where columns have no comments.
     - `create_suffix` ends every CREATE TABLE.
     - `lookup_join` joins few keys to a large table that is to be looked up by its primary key.
     - `text`, `integer` and `key_text` are the types of the checkpoints table.
@@ -110,6 +119,10 @@ class Dialect:
     holds: Mapping[tuple[str, str], ColumnType] = field(default_factory=dict)
     upsert: Callable[[Callable[[str], str], Sequence[str], Sequence[str]], str] = on_conflict
     drop_not_null: str | None = "ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL"
+    alter_type: str | None = None
+    drop_key: str | None = None
+    empty: str = "DELETE FROM {table}"
+    comment: Callable[[str, str, str], str] | None = None
     create_suffix: str = ""
     lookup_join: str = "JOIN"
     text: str = "TEXT"

@@ -1,0 +1,133 @@
+"""What a user configures: a database for the task, a table for each binding."""
+
+from typing import Any
+
+from pydantic import field_validator, model_validator
+
+from estuary_cdk.config import EndpointConfig, ResourceConfig, setting
+from estuary_cdk.kits.postgres import (
+    Address,
+    Credentials,
+    Server,
+    TlsSettings,
+    credentials_setting,
+    with_credentials,
+)
+from estuary_cdk.kits.sql.statements import CHECKPOINTS
+
+
+class Advanced(TlsSettings):
+    """Settings that few need."""
+
+
+class Config(EndpointConfig):
+    """The database, and what becomes of deleted documents."""
+
+    address: Address = setting(
+        title="Address", description="Host and port of the database, such as db.example.com:5432."
+    )
+    database: str = setting(title="Database", description="Name of the database to write to.")
+    user: str = setting(title="User", description="The database user to authenticate as.")
+    credentials: Credentials = credentials_setting()
+    namespace: str = setting(
+        "public",
+        alias="schema",
+        title="Database Schema",
+        description="Schema of the tables whose bindings name none, and of the connector's own "
+        "table of checkpoints. Created when missing.",
+    )
+    hard_delete: bool = setting(
+        default=False,
+        alias="hardDelete",
+        title="Hard Delete",
+        description="Delete the row of a deleted document. By default the row stays and says so "
+        'in its column "_meta/op".',
+    )
+    advanced: Advanced = setting(
+        default_factory=Advanced,
+        title="Advanced Options",
+        description="Settings that few need.",
+        advanced=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, value: Any) -> Any:
+        return with_credentials(value)
+
+    @field_validator("database", "user")
+    @classmethod
+    def _is_given(cls, text: str) -> str:
+        if not text.strip() or "\x00" in text:
+            raise ValueError("it must have a character that shows, and no zero character")
+        return text
+
+    @field_validator("namespace")
+    @classmethod
+    def _schema_is_named(cls, text: str) -> str:
+        return _name(text) or "public"
+
+    @property
+    def server(self) -> Server:
+        """The server, as connections to it need it."""
+        return Server(self.address, self.database, self.user, self.credentials, self.advanced)
+
+
+class Resource(ResourceConfig):
+    """The table of a binding and how it is updated."""
+
+    table: str = setting(
+        title="Table",
+        description="Name of the table, created when missing.",
+        collection_name=True,
+    )
+    namespace: str = setting(
+        "",
+        alias="schema",
+        title="Alternative Schema",
+        description="Schema of the table, where it isn't that of the endpoint. Created when "
+        "missing.",
+        schema_name=True,
+    )
+    delta_updates: bool = setting(
+        default=False,
+        title="Delta Updates",
+        description="Append every update as a row of its own, never reading what is there.",
+        delta_updates=True,
+    )
+    additional_table_create_sql: str = setting(
+        "",
+        title="Additional Table Create SQL",
+        description="SQL to run right after the table is created, in the same transaction: "
+        "indexes, grants.",
+        multiline=True,
+    )
+    adopt_existing: bool = setting(
+        default=False,
+        alias="allowExistingTable",
+        title="Allow Existing Table",
+        description="Write into a table that is there already and isn't of this task. Its rows "
+        "are updated by key, so its key must be unique.",
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _is_free(cls, table: str) -> str:
+        if not _name(table):
+            raise ValueError("it must have a character that shows")
+        if table == CHECKPOINTS:
+            raise ValueError(f"{CHECKPOINTS} is where this connector keeps its checkpoints")
+        return table
+
+    @field_validator("namespace")
+    @classmethod
+    def _schema_is_named(cls, text: str) -> str:
+        return _name(text)
+
+
+def _name(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("it must have no zero character")
+    if text.startswith("pg_"):
+        raise ValueError("PostgreSQL keeps names that begin with pg_ to itself")
+    return text if text.strip() else ""

@@ -1,0 +1,295 @@
+"""Loads and stores in bulk: rows go as COPY, what is told by key as one statement per table.
+
+New rows go straight into their table. Rows to change and keys to look up or delete go into
+temporary tables; a set-based statement per table does the rest, at `loaded` or at `settle`. Each
+table's rows wait in memory until there is a block of them, so that a COPY is long even where new
+and known keys are mixed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
+from operator import and_, not_
+from typing import Any, Final
+
+from estuary_cdk.errors import ContractError, DataError
+from estuary_cdk.kits.sql import BeyondRangeError, Target, TargetColumn, target
+from estuary_cdk.kits.sql.alterations import retyped
+from estuary_cdk.kits.sql.csv_rows import csv_rows
+from estuary_cdk.logs import get_logger
+from estuary_cdk.materialize import Binding, Column, Keys, Loaded, Stores, Table
+from materialize_postgres import statements
+from materialize_postgres.config import Resource
+from materialize_postgres.dialect import POSTGRES, WIDER, quote
+from materialize_postgres.schema import existing_tables
+from materialize_postgres.session import PostgresSession
+
+log = get_logger(__name__)
+
+BLOCK_BYTES: Final = 256 * 1024
+WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
+ROWS_PER_CHUNK: Final = 5000
+LOADED_BYTES: Final = 256 * 1024
+ANALYZED_ROWS_MIN: Final = 1000
+
+
+@dataclass(slots=True)
+class Stream:
+    """Rows on their way into one table: `rows` are those of this transaction."""
+
+    table: str
+    columns: tuple[TargetColumn, ...]
+    temporary: bool = True
+    created: bool = False
+    rows: int = 0
+    waiting: list[bytes] = field(default_factory=list)
+    waiting_bytes: int = 0
+
+    @property
+    def copy(self) -> str:
+        """The statement that takes the rows."""
+        return statements.copy(self.table, self.columns)
+
+
+class Storing:
+    """What a binding's rows take: its table, its streams, its readers."""
+
+    def __init__(self, binding: Binding[Resource], existing: Table | None) -> None:
+        self.index = binding.index
+        self.standard = not binding.delta_updates
+        self.into_table(target(POSTGRES, binding, existing))
+
+    def into_table(self, into: Target) -> None:
+        """Prepare all that depends on the types of the columns."""
+        self.into = into
+        self.name = ".".join(into.path)
+        values = (*into.keys, *into.values)
+        self.key_rows = csv_rows(self.name, into.keys)
+        self.rows = csv_rows(self.name, values)
+        self.new = Stream(POSTGRES.table(into.path), into.columns, temporary=False, created=True)
+        self.changed = Stream(f"flow_store_{self.index}", into.columns)
+        self.deleted = Stream(f"flow_delete_{self.index}", into.keys)
+        self.wanted = Stream(f"flow_load_{self.index}", into.keys)
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All ways that rows go."""
+        return (self.new, self.changed, self.deleted, self.wanted)
+
+
+class CopyStrategy:
+    """How PostgreSQL loads and stores; see `Strategy`."""
+
+    def __init__(
+        self,
+        session: PostgresSession,
+        bindings: Sequence[Binding[Resource]],
+        *,
+        hard_delete: bool,
+    ) -> None:
+        self._session = session
+        self._hard_delete = hard_delete
+        paths = [binding.path for binding in bindings]
+        there = existing_tables(session, paths)
+        self._storing = [Storing(*pair) for pair in zip(bindings, there, strict=True)]
+        self._touched: set[int] = set()
+        self._waiting_bytes = 0
+
+    # Loads.
+
+    def stage(self, keys: Keys) -> None:
+        """Send keys to their temporary table."""
+        storing = self._storing[keys.binding]
+        self._touched.add(keys.binding)
+        self._put(storing.wanted, self._wanted(storing, keys.keys), len(keys.keys))
+
+    def _wanted(self, storing: Storing, keys: Sequence[bytes]) -> bytes:
+        """Return the rows of keys, without those that no column of the table could hold."""
+        try:
+            return storing.key_rows(keys, None)
+        except DataError as error:
+            if not isinstance(error.__cause__, BeyondRangeError):
+                raise
+        if len(keys) == 1:
+            return b""
+        return b"".join(self._wanted(storing, [key]) for key in keys)
+
+    def loaded(self) -> Iterator[Loaded]:
+        """Yield the documents of all staged keys."""
+        for index in sorted(self._touched):
+            storing = self._storing[index]
+            if storing.wanted.rows == 0:
+                continue
+            self._sent(storing.wanted)
+            if storing.into.document is None:
+                raise ContractError(f"can't load from {storing.name!r}: it has no document")
+            document = f"t.{quote(storing.into.document.name)}"
+            query = statements.load_staged(storing.into, storing.wanted.table, document)
+            for documents in _batches(self._session.copied_out(query)):
+                yield Loaded(index, documents)
+            storing.wanted.rows = 0
+
+    # Stores.
+
+    def store(self, batch: Stores) -> None:
+        """Send rows to their table, or set them aside to be merged."""
+        self._touched.add(batch.binding)
+        storing = self._storing[batch.binding]
+        for at in range(0, len(batch), ROWS_PER_CHUNK):
+            self._store_chunk(storing, _chunk(batch, at))
+
+    def _store_chunk(self, storing: Storing, chunk: Stores) -> None:
+        if self._hard_delete and True in chunk.deletes:
+            gone = list(compress(chunk.keys, map(and_, chunk.exists, chunk.deletes)))
+            self._put(storing.deleted, storing.key_rows(gone, None), len(gone))
+            chunk = _selected(chunk, list(map(not_, chunk.deletes)))
+        if not (storing.standard and True in chunk.exists):
+            self._put_rows(storing, chunk, known=False)
+            return
+        if False in chunk.exists:
+            self._put_rows(storing, _selected(chunk, list(map(not_, chunk.exists))), known=False)
+            chunk = _selected(chunk, chunk.exists)
+        self._put_rows(storing, chunk, known=True)
+
+    def _put_rows(self, storing: Storing, chunk: Stores, *, known: bool) -> None:
+        if not len(chunk):
+            return
+        if storing.into.document is not None and chunk.documents is None:
+            raise ContractError(f"can't store into {storing.name!r}: documents are missing")
+        documents = None if storing.into.document is None else chunk.documents
+        arrays = _joined(chunk.keys, chunk.values) if storing.into.values else chunk.keys
+        while True:
+            try:
+                block = storing.rows(arrays, documents)
+                break
+            except DataError as error:
+                if not isinstance(error.__cause__, BeyondRangeError):
+                    raise
+                self._widen(storing, str(error.context["column"]))
+        self._put(storing.changed if known else storing.new, block, len(chunk))
+
+    def _put(self, stream: Stream, block: bytes, rows: int) -> None:
+        if not block:
+            return
+        stream.rows += rows
+        stream.waiting.append(block)
+        stream.waiting_bytes += len(block)
+        self._waiting_bytes += len(block)
+        if stream.waiting_bytes >= BLOCK_BYTES:
+            self._sent(stream)
+        elif self._waiting_bytes >= WAITING_BYTES_MAX:
+            self._send_all()
+
+    def _send_all(self) -> None:
+        for index in sorted(self._touched):
+            for stream in self._storing[index].streams:
+                self._sent(stream)
+
+    def _sent(self, stream: Stream) -> None:
+        """Send what waits of a stream."""
+        if not stream.waiting:
+            return
+        if not stream.created:
+            self._session.execute(statements.create_staging(stream.table, stream.columns))
+            stream.created = True
+        waiting, stream.waiting = stream.waiting, []
+        self._waiting_bytes -= stream.waiting_bytes
+        stream.waiting_bytes = 0
+        self._session.copy(stream.copy, b"".join(waiting))
+
+    def settle(self) -> None:
+        """Merge what was set aside into the tables."""
+        self._send_all()
+        self._session.end_copy()
+        for index in sorted(self._touched):
+            self._merge(self._storing[index])
+        self._touched.clear()
+
+    def _merge(self, storing: Storing) -> None:
+        if storing.deleted.rows:
+            self._session.execute(statements.delete_staged(storing.into, storing.deleted.table))
+        changed = storing.changed
+        if changed.rows:
+            if changed.rows >= ANALYZED_ROWS_MIN:
+                self._session.execute(f"ANALYZE {changed.table}")
+            update = statements.update_staged(storing.into, changed.table)
+            if not update or self._session.execute(update).rowcount < changed.rows:
+                # The runtime knows of a row that somebody deleted.
+                self._session.execute(statements.insert_missing(storing.into, changed.table))
+        for stream in storing.streams:
+            stream.rows = 0
+
+    def _widen(self, storing: Storing, name: str) -> None:
+        """Let a column hold numbers of any size from here on, in the transaction at hand."""
+        into = storing.into
+        [column] = [each for each in into.columns if each.name == name]
+        after = WIDER[column.type.sql]
+        log.info("widening column", table=storing.name, column=name, type=after.sql)
+        self._send_all()
+        tables = [stream.table for stream in storing.streams if stream.temporary and stream.created]
+        [there] = existing_tables(self._session, [into.path])
+        known = [each for each in (there.columns if there else ()) if each.name == name]
+        if known and known[0].type == column.type.sql:
+            self._retype(into.path, column, after)
+        for table in tables:
+            with_column = table.startswith("flow_store") or column in into.keys
+            if with_column:
+                self._retype((table,), column, after)
+
+        def widened(columns: tuple[TargetColumn, ...]) -> tuple[TargetColumn, ...]:
+            return tuple(replace(each, type=after) if each is column else each for each in columns)
+
+        before = storing.streams
+        storing.into_table(replace(into, keys=widened(into.keys), values=widened(into.values)))
+        for stream, old in zip(storing.streams, before, strict=True):
+            stream.created, stream.rows = old.created, old.rows
+
+    def _retype(self, path: Sequence[str], column: TargetColumn, after: Any) -> None:
+        before = Column(column.name, column.type.sql, nullable=True)
+        wanted = Column(column.name, after.sql, nullable=True)
+        for statement in retyped(POSTGRES, path, before, wanted):
+            self._session.execute(statement)
+
+
+def _joined(keys: Sequence[bytes], values: Sequence[bytes]) -> list[bytes]:
+    """Return arrays of keys and values as one array each."""
+    return [b"%b,%b" % (key[:-1], value[1:]) for key, value in zip(keys, values, strict=True)]
+
+
+def _batches(documents: Iterator[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document)
+        if size >= LOADED_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _chunk(batch: Stores, at: int) -> Stores:
+    if at == 0 and len(batch) <= ROWS_PER_CHUNK:
+        return batch
+    end = at + ROWS_PER_CHUNK
+    return Stores(
+        batch.binding,
+        batch.keys[at:end],
+        batch.values[at:end],
+        None if batch.documents is None else batch.documents[at:end],
+        batch.exists[at:end],
+        batch.deletes[at:end],
+    )
+
+
+def _selected(chunk: Stores, wanted: Sequence[bool]) -> Stores:
+    """Return the documents of a chunk that are wanted."""
+    return Stores(
+        chunk.binding,
+        list(compress(chunk.keys, wanted)),
+        list(compress(chunk.values, wanted)),
+        None if chunk.documents is None else list(compress(chunk.documents, wanted)),
+        list(compress(chunk.exists, wanted)),
+        list(compress(chunk.deletes, wanted)),
+    )

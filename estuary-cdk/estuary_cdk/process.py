@@ -10,6 +10,7 @@ so, and returns. A second signal kills.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -34,6 +35,8 @@ Serve = Callable[[Reader, Writer], Awaitable[None]]
 
 log = logs.get_logger(__name__)
 
+# Batches are many small values, none of which is in a cycle: looking for cycles in them is waste.
+COLLECTOR_THRESHOLDS: Final = (100_000, 20, 100)
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # From what only we can mend to what the user can.
 _RELEVANCE: Final[tuple[type[CdkError], ...]] = (
@@ -49,6 +52,8 @@ _RELEVANCE: Final[tuple[type[CdkError], ...]] = (
 def main(serve: Serve) -> NoReturn:
     """Serve stdin and stdout, then exit the process."""
     logs.configure()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     sys.exit(asyncio.run(_served_stdio(serve)))
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from estuary_cdk.errors import CdkError
 from estuary_cdk.logs import bind, get_logger
+from estuary_cdk.process import COLLECTOR_THRESHOLDS
 from flow_local.supervisor.restarts import Restarts
 from flow_local.supervisor.status import Board
 from flow_local.tasks import (
@@ -32,7 +33,6 @@ from flow_local.tasks import (
     run_materialization,
 )
 
-COLLECTOR_THRESHOLDS: Final = (100_000, 20, 100)
 # Young schemas widen often; some of it is waited for before a task is built anew.
 REBUILD_PAUSE_S: Final = 1.0
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import PrivateAttr, field_validator, model_validator
 
 from estuary_cdk.config import EndpointConfig, Settings, setting
 from estuary_cdk.kits.postgres import (
@@ -11,9 +11,11 @@ from estuary_cdk.kits.postgres import (
     Credentials,
     Server,
     TlsSettings,
+    Way,
     credentials_setting,
     with_credentials,
 )
+from estuary_cdk.kits.tunnel import NetworkTunnel, network_tunnel_setting
 
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _REDISCOVERY_S_MIN: Final = 60
@@ -179,6 +181,9 @@ class Config(EndpointConfig):
         advanced=True,
     )
 
+    network_tunnel: NetworkTunnel | None = network_tunnel_setting()
+    _way: Way | None = PrivateAttr(None)
+
     @model_validator(mode="before")
     @classmethod
     def _shaped(cls, value: Any) -> Any:
@@ -192,9 +197,22 @@ class Config(EndpointConfig):
         return user
 
     @property
+    def way(self) -> Way | None:
+        """The way to the server, where it isn't dialled."""
+        return self._way
+
+    def by(self, way: Way | None) -> "Config":
+        """Return this config with a way to its server."""
+        config = self.model_copy()
+        config._way = way  # noqa: SLF001 - it is our own
+        return config
+
+    @property
     def server(self) -> Server:
         """The server, as connections to it need it."""
-        return Server(self.address, self.database, self.user, self.credentials, self.advanced)
+        return Server(
+            self.address, self.database, self.user, self.credentials, self.advanced, self._way
+        )
 
 
 def duration_s(text: str) -> float | None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import psycopg
 from psycopg import Connection
 
 from estuary_cdk.kits import postgres
@@ -18,10 +17,8 @@ _UNITS: Final = {"s": "s", "m": "min"}
 @contextmanager
 def explained(config: Config, verb: str) -> Iterator[None]:
     """Raise what the server or the driver reports as an error that says who must act."""
-    try:
+    with postgres.explained(config, verb, config.way):
         yield
-    except psycopg.Error as error:
-        raise postgres.translated(error, config, verb) from error
 
 
 def connect(

@@ -8,11 +8,13 @@ from typing import Any, Final
 from estuary_cdk.capture import Binding, Capture, DiscoveredResource, Pull, Validation
 from estuary_cdk.clock import Clock, SystemClock
 from estuary_cdk.errors import ConfigError
+from estuary_cdk.kits.postgres import host_and_port
 from estuary_cdk.kits.sql_cdc.capturing import Capturing, Options
 from estuary_cdk.kits.sql_cdc.resources import PATH, TableResource
 from estuary_cdk.kits.sql_cdc.schemas import collection_key, discovered_schema, recommended_name
 from estuary_cdk.kits.sql_cdc.states import TableState, activated
 from estuary_cdk.kits.sql_cdc.tables import TableId
+from estuary_cdk.kits.tunnel import forwarded
 from estuary_cdk.logs import get_logger
 from source_postgres import catalog, prerequisites
 from source_postgres.config import Config, duration_s
@@ -34,11 +36,12 @@ async def _connected(
     config: Config, origin: Origin | None = None, clock: Clock | None = None
 ) -> AsyncGenerator[Postgres, None]:
     origin = origin or Origin(tag=config.advanced.source_tag)
-    database = Postgres(config, origin, clock or SystemClock())
-    try:
-        yield database
-    finally:
-        await database.close()
+    with forwarded(config.network_tunnel, *host_and_port(config.address)) as way:
+        database = Postgres(config.by(way), origin, clock or SystemClock())
+        try:
+            yield database
+        finally:
+            await database.close()
 
 
 async def discover(config: Config) -> Sequence[DiscoveredResource[TableResource]]:

@@ -4,9 +4,19 @@ A reader hands over blocks of one or more complete lines, an empty block once th
 A writer takes such blocks. Neither knows what the lines say.
 """
 
+from estuary_cdk.transport.loop_thread import LoopThread
 from estuary_cdk.transport.memory import pair
 from estuary_cdk.transport.stdio import FdReader, FdWriter, claim_stdio
 from estuary_cdk.transport.streams import Reader, Writer
 from estuary_cdk.transport.thread import Thread
 
-__all__ = ["FdReader", "FdWriter", "Reader", "Thread", "Writer", "claim_stdio", "pair"]
+__all__ = [
+    "FdReader",
+    "FdWriter",
+    "LoopThread",
+    "Reader",
+    "Thread",
+    "Writer",
+    "claim_stdio",
+    "pair",
+]

@@ -22,7 +22,6 @@ from estuary_cdk.kits.postgres.connecting import (
     APPLICATION_NAME,
     CONNECT_TIMEOUT_S,
     Server,
-    Way,
     connect,
     dialling,
 )
@@ -37,6 +36,7 @@ from estuary_cdk.kits.postgres.credentials import (
 )
 from estuary_cdk.kits.postgres.refusals import explained, translated
 from estuary_cdk.kits.postgres.tls import SslMode, TlsSettings
+from estuary_cdk.kits.postgres.way import Way
 
 __all__ = [
     "APPLICATION_NAME",

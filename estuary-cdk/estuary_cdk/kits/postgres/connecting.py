@@ -3,32 +3,26 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from psycopg import Connection
 
-from estuary_cdk.errors import CdkError
 from estuary_cdk.kits.postgres.address import host_and_port
 from estuary_cdk.kits.postgres.credentials import Credentials, UserPassword
 from estuary_cdk.kits.postgres.refusals import explained
 from estuary_cdk.kits.postgres.tls import TlsSettings, tls_parameters
 from estuary_cdk.kits.postgres.tokens import password
+from estuary_cdk.kits.postgres.way import Way
 
 CONNECT_TIMEOUT_S: Final = 20
 APPLICATION_NAME: Final = "estuary_flow"
-KEEPALIVE: Final = {"keepalives_idle": 120, "keepalives_interval": 30, "keepalives_count": 6}
-
-
-class Way(Protocol):
-    """A way to the server's port other than dialling it, such as `kits.tunnel.Tunnel`."""
-
-    @property
-    def entrance(self) -> tuple[str, int]:
-        """The address and port to dial in place of the server's."""
-
-    @property
-    def failure(self) -> CdkError | None:
-        """Why the way is closed, where it is."""
+KEEPALIVE: Final = {
+    "keepalives_idle": 120,
+    "keepalives_interval": 30,
+    "keepalives_count": 6,
+    # While something we sent waits for an answer there are no keepalives.
+    "tcp_user_timeout": 300_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +45,9 @@ def connect(
     `settings` are settings of the session, `parameters` are libpq's. Raises ConfigError for
     refusals, TransientError for failures.
     """
-    with explained_way(server), dialling(server, settings, **parameters) as given:
+    verb = f"connect to {server.address!r}"
+    with explained(server, verb, server.way), dialling(server, settings, **parameters) as given:
         return Connection.connect(autocommit=True, **given)
-
-
-@contextmanager
-def explained_way(server: Server) -> Iterator[None]:
-    """Raise refusals of the server as errors of ours, or why the way to it is closed."""
-    try:
-        with explained(server, f"connect to {server.address!r}"):
-            yield
-    except CdkError as error:
-        if server.way is not None and server.way.failure is not None:
-            raise server.way.failure from error
-        raise
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import psycopg
 
 from estuary_cdk.errors import CdkError, ConfigError, TransientError
+from estuary_cdk.kits.postgres.way import Way
 
 
 class Asker(Protocol):
@@ -195,11 +196,16 @@ _REMEDIES: Final[dict[str, str]] = {
 
 
 @contextmanager
-def explained(asker: Asker, verb: str) -> Iterator[None]:
-    """Raise what the server or the driver reports as an error that says who must act."""
+def explained(asker: Asker, verb: str, way: Way | None = None) -> Iterator[None]:
+    """Raise what the server or the driver reports as an error that says who must act.
+
+    Where the connection went by a way that is closed now, that is told instead.
+    """
     try:
         yield
     except psycopg.Error as error:
+        if way is not None and way.failure is not None and error.sqlstate is None:
+            raise way.failure from error
         raise translated(error, asker, verb) from error
 
 

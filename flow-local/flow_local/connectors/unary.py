@@ -1,9 +1,14 @@
-"""Questions with one answer: spec, discover, validate and apply, each asked of a fresh process."""
+"""Questions with one answer: spec, discover, validate and apply, each asked of a fresh process.
+
+An answer is taken once the process ends well. One that doesn't end with its stdin is ended after a
+short grace, as are captures, for many frameworks wait for more than the end of requests.
+"""
 
 import asyncio
 from typing import Final, TypeVar
 
 from estuary_cdk.errors import RemoteProtocolError, TransientError
+from estuary_cdk.logs import get_logger
 from estuary_cdk.protocol import capture, flow, materialize
 from estuary_cdk.protocol.message import Message
 from flow_local.connectors.conversation import (
@@ -15,8 +20,11 @@ from flow_local.connectors.conversation import (
 )
 
 ANSWER_WAIT_S: Final = 900.0
+EXIT_GRACE_S: Final = 3.0
 
 MessageT = TypeVar("MessageT", bound=Message)
+
+log = get_logger(__name__)
 
 
 async def capture_spec(connector: Connector) -> capture.SpecResponse:
@@ -87,7 +95,7 @@ def _count(connector: Connector, answered: int, asked: int) -> None:
 async def _ask(
     connector: Connector, dialogue: Dialogue, request: Message, kind: type[MessageT]
 ) -> MessageT:
-    """Send one request and the end of requests; expect one response and exit status 0."""
+    """Send one request and the end of requests; expect one response, then exit status 0 in time."""
     what = type(request).__name__.lower()
     what = "ask for the spec of" if what == "spec" else what
     try:
@@ -98,7 +106,14 @@ async def _ask(
             await talk.send(request)
             await talk.end_requests()
             answer = await talk.expect(kind)
-            if more := await talk.receive():
+            more = await talk.receive_within(EXIT_GRACE_S)
+            if more is None:
+                log.warning(
+                    "the connector doesn't end with its stdin and is ended",
+                    task=connector.task,
+                    request=type(request).__name__,
+                )
+            elif more:
                 raise RemoteProtocolError(
                     f"can't {what} {connector.task!r}: the connector answered twice, "
                     f"then with {more[0][0].__name__!r}"

@@ -1,9 +1,12 @@
 """Collections whose schema is inferred: how it is shown, and what follows when it widens."""
 
+import contextlib
 import csv
 import sqlite3
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 import pytest
@@ -36,6 +39,35 @@ captures:
         config: {streams: [{name: towns, url: "URL", key: [/town]}]}
     bindings: []
 """
+WIDENING = """\
+captures:
+  acme/source-http:
+    endpoint:
+      local:
+        command: [PYTHON, -m, source_http]
+        config:
+          streams:
+            - {name: narrow, url: "URL/narrow.jsonl", key: [/id]}
+            - {name: wide, url: "URL/wide.jsonl", key: [/id]}
+    bindings:
+      - {resource: {stream: narrow}, target: acme/events}
+      - {resource: {stream: wide}, target: acme/events}
+collections:
+  acme/events:
+    writeSchema: {type: object, properties: {id: {type: integer}}, required: [id]}
+    readSchema:
+      allOf: [{$ref: "flow://relaxed-write-schema"}, {$ref: "flow://inferred-schema"}]
+    key: [/id]
+materializations:
+  acme/table:
+    endpoint:
+      local:
+        command: [PYTHON, -m, materialize_sqlite]
+        config: {path: OUT}
+    bindings:
+      - source: acme/events
+        resource: {table: events}
+"""
 MATERIALIZED = """
 materializations:
   acme/table:
@@ -48,6 +80,49 @@ materializations:
         resource: {table: towns}
 """
 WAIT_S = 60
+
+
+class Feed:
+    """Files on a server of this machine, whose bodies may be held back while others are sent."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.held: set[str] = set()
+        feed = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(feed.files[self.path])))
+                self.end_headers()
+                while self.path in feed.held:
+                    time.sleep(0.02)
+                with contextlib.suppress(OSError):  # A client that has seen enough hangs up.
+                    self.wfile.write(feed.files[self.path])
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def hold(self, path: str) -> None:
+        self.held.add(path)
+
+
+@contextlib.contextmanager
+def fed():
+    """Serve a feed while the block runs."""
+    feed = Feed()
+    thread = threading.Thread(target=feed.server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield feed
+    finally:
+        feed.held.clear()
+        feed.server.shutdown()
+        thread.join()
+        feed.server.server_close()
 
 
 class Town:
@@ -74,14 +149,7 @@ class Town:
             connection.close()
 
     def wait_for(self, columns: str, rows: list[tuple]) -> None:
-        found, deadline = None, time.monotonic() + WAIT_S
-        while found != rows:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.1)
-            try:
-                found = self.rows(columns)
-            except sqlite3.OperationalError as error:
-                found = str(error)
+        _wait_for(self.project.out, f"SELECT {columns} FROM events ORDER BY id", rows)
 
 
 @pytest.fixture
@@ -147,6 +215,34 @@ def test_a_discovered_collection_becomes_a_table_with_columns(project, tmp_path)
     assert people["type"] == "integer"
 
 
+def test_a_schema_that_widens_within_one_run_until_idle_loses_nothing(project, tmp_path):
+    rows = [(i, i) for i in range(1, 7)]
+    narrow = [b'{"id":%d,"n":%d}\n' % row for row in rows]
+    wide = b'{"id":7,"n":"two","extra":true}\n{"id":8}\n'
+    database = tmp_path / "out.db"
+    with fed() as feed:
+        project.path.joinpath("flow.yaml").write_text(
+            _catalog(WIDENING, URL=feed.url, OUT=database)
+        )
+        # Nothing is inferred yet, so this captures first and then materializes.
+        feed.files = {"/narrow.jsonl": b"".join(narrow[:-1]), "/wide.jsonl": b""}
+        assert project.run("run", "--until-idle").code == 0
+        feed.files = {"/narrow.jsonl": b"".join(narrow), "/wide.jsonl": wide}
+        feed.hold("/wide.jsonl")
+        with project.start("run", "--until-idle") as process:
+            try:
+                _wait_for(database, "SELECT id, n FROM events ORDER BY id", rows)
+                feed.held.clear()
+                _, log = process.communicate(timeout=WAIT_S)
+            finally:
+                process.kill()
+    assert process.returncode == 0, log
+    assert log.count("task is built anew") == 1
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        found = connection.execute("SELECT id, n, extra FROM events ORDER BY id").fetchall()
+    assert found == [*((i, str(n), None) for i, n in rows), (7, '"two"', 1), (8, None, None)]
+
+
 def test_only_what_is_inferred_can_be_shown(used):
     used.write()
     known = used.run("schema", "acme/events")
@@ -158,6 +254,18 @@ def test_only_what_is_inferred_can_be_shown(used):
         "can't show what is inferred of collection 'acme/nothing': nothing was captured into it "
         "(nothing was inferred)"
     )
+
+
+def _wait_for(database, query: str, rows: list[tuple]) -> None:
+    found, deadline = None, time.monotonic() + WAIT_S
+    while found != rows:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            try:
+                found = connection.execute(query).fetchall()
+            except sqlite3.OperationalError as error:
+                found = str(error)
 
 
 def _catalog(text: str, **names: object) -> str:

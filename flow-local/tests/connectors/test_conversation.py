@@ -23,6 +23,7 @@ from flow_local.connectors import (
 )
 
 SPEC = capture.CaptureSpec(name="acme/x")
+WAIT_S = 30
 
 
 @pytest.fixture
@@ -112,6 +113,19 @@ async def test_a_message_without_its_line_break_is_an_error(connector):
 async def test_an_exit_without_an_answer_is_an_error(connector):
     with pytest.raises(RemoteProtocolError, match=r"can't ask for the spec of 'acme/x'.*status 0"):
         await capture_spec(connector("sys.stdin.readline()"))
+
+
+async def test_an_answer_is_taken_from_a_connector_that_never_ends(connector):
+    endless = connector(
+        """
+        print(f'{{"spec":{{"documentationUrl":"{os.getpid()}"}}}}', flush=True)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(60)
+        """
+    )
+    answer = await asyncio.wait_for(capture_spec(endless), WAIT_S)
+    await asyncio.wait_for(gone(int(answer.documentation_url)), WAIT_S)
 
 
 async def test_a_second_answer_is_an_error(connector):

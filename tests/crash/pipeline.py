@@ -201,9 +201,8 @@ class Pipeline:
 
     def journals(self) -> dict[str, int]:
         """Return the size of every file of the collections."""
-        files = (self.directory / ".flow-local").rglob("*")
-        known = {str(p): p.stat().st_size for p in files if p.is_file()}
-        return {path: size for path, size in known.items() if "recovery" not in path}
+        files = (self.directory / ".flow-local/collections").rglob("*")
+        return {str(p): p.stat().st_size for p in files if p.is_file()}
 
     def said(self) -> str:
         """Return the end of what the processes logged."""

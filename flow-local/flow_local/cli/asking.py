@@ -8,6 +8,7 @@ from typing import TypeVar
 from estuary_cdk.errors import CdkError
 from flow_local.build.endpoints import launchable
 from flow_local.catalog import Capture, CatalogError, Materialization
+from flow_local.cli.options import Logging
 from flow_local.cli.relays import log_to_stderr, relay
 from flow_local.connectors import Connector
 
@@ -20,11 +21,11 @@ TaskT = TypeVar("TaskT", Capture, Materialization, Capture | Materialization)
 def answers(
     tasks: Sequence[TaskT],
     question: Callable[[TaskT, Connector], Awaitable[AnswerT]],
-    log_level: str | None,
+    logging: Logging,
 ) -> Iterator[tuple[TaskT, AnswerT]]:
     """Ask the connector of one task after the other; raises CatalogError for one that fails."""
-    level = log_level or LOG_LEVEL
-    log_to_stderr(level)
+    level = logging.level or LOG_LEVEL
+    log_to_stderr(level, logging.form)
     for task in tasks:
         yield task, asyncio.run(_ask(task, question, level))
 

@@ -11,14 +11,13 @@ from estuary_cdk.protocol.capture import Discover
 from estuary_cdk.protocol.capture import DiscoveredBinding as Discovered
 from flow_local.catalog import Capture, DiscoveredBinding, Merged, write_discovered
 from flow_local.cli.asking import answers
+from flow_local.cli.options import Logging
 from flow_local.cli.projects import Project
 from flow_local.cli.tables import columns, stdout
 from flow_local.connectors import Connector, capture_spec, discover
 
 
-def discover_catalog(
-    project: Project, *, write: bool, as_json: bool, log_level: str | None
-) -> None:
+def discover_catalog(project: Project, *, write: bool, as_json: bool, logging: Logging) -> None:
     """Ask each capture for its resources; print them, and with `write` add what is new."""
     tasks = [task for task in project.chosen(project.catalog()) if isinstance(task, Capture)]
     if not tasks:
@@ -26,7 +25,7 @@ def discover_catalog(
             f"can't discover: {str(project.source)!r} has no capture of that kind enabled",
             hint="only captures have resources to discover",
         )
-    for task, (pointers, found) in answers(tasks, discovered, log_level):
+    for task, (pointers, found) in answers(tasks, discovered, logging):
         if as_json:
             for binding in found:
                 typer.echo(msgspec.json.encode(binding))

@@ -10,11 +10,15 @@ from typing import Annotated, Final
 
 import typer
 
-from flow_local.cli import raw
+from flow_local.cli import completing, raw
 from flow_local.cli.options import (
     FLOW_YAML,
+    CollectionArgument,
     DataOption,
     JsonOption,
+    LogFormat,
+    LogFormatOption,
+    Logging,
     LogLevelOption,
     NameOption,
     NamesOption,
@@ -142,7 +146,7 @@ def init(
         "flow-local run --source other/flow.yaml --name acme/source-http",
     ),
 )
-def run(
+def run(  # noqa: PLR0913 - options are named by who types them
     *,
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="End when there is nothing left to do.")
@@ -155,6 +159,7 @@ def run(
         typer.Option("--timeout", metavar="SECONDS", help="Stop after so long, with status 3."),
     ] = None,
     log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Run the catalog's tasks: capture, materialize, and keep at it until Ctrl-C.
 
@@ -164,7 +169,8 @@ def run(
     from flow_local.cli.running import RunOptions, run_catalog, screen_of_stderr
 
     project = Project(source, data_dir, tuple(name or ()))
-    run_catalog(project, RunOptions(until_idle, timeout, log_level), screen_of_stderr())
+    options = RunOptions(until_idle, timeout, Logging(log_level, log_format))
+    run_catalog(project, options, screen_of_stderr(log_format))
 
 
 @app.command(
@@ -176,12 +182,13 @@ def validate(
     name: NamesOption = None,
     data_dir: DataOption = None,
     log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Check the catalog with its connectors; show each field, whether it is taken, and why."""
     from flow_local.cli.projects import Project
     from flow_local.cli.validating import validate_catalog
 
-    validate_catalog(Project(source, data_dir, tuple(name or ())), log_level)
+    validate_catalog(Project(source, data_dir, tuple(name or ())), Logging(log_level, log_format))
 
 
 @app.command(
@@ -197,13 +204,15 @@ def discover(
     name: NamesOption = None,
     as_json: JsonOption = False,
     log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Ask captures what their endpoints have, and optionally write it into the catalog."""
     from flow_local.cli.discovering import discover_catalog
     from flow_local.cli.projects import Project
 
     project = Project(source, None, tuple(name or ()))
-    discover_catalog(project, write=write, as_json=as_json, log_level=log_level)
+    logging = Logging(log_level, log_format)
+    discover_catalog(project, write=write, as_json=as_json, logging=logging)
 
 
 @app.command(
@@ -214,12 +223,13 @@ def spec(
     source: SourceOption = FLOW_YAML,
     name: NamesOption = None,
     log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Print what a connector is and how it is configured: one line of JSON per task."""
     from flow_local.cli.projects import Project
     from flow_local.cli.specs import print_specs
 
-    print_specs(Project(source, None, tuple(name or ())), log_level)
+    print_specs(Project(source, None, tuple(name or ())), Logging(log_level, log_format))
 
 
 @app.command(
@@ -244,6 +254,7 @@ def preview(  # noqa: PLR0913 - options are named by who types them
     log_json: LogJsonOption = False,
     data_dir: DataOption = None,
     log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
     network: NetworkOption = None,
     profile: ProfileOption = None,
     output: OutputOption = None,
@@ -267,8 +278,7 @@ def preview(  # noqa: PLR0913 - options are named by who types them
         initial_state=initial_state,
         output_state=output_state,
         output_apply=output_apply,
-        log_json=log_json,
-        log_level=log_level,
+        logging=Logging(log_level, LogFormat.JSON if log_json else log_format),
         shards=shards,
     )
     preview_task(Project(source, data_dir, (name,) if name else ()), options)
@@ -297,7 +307,7 @@ def run_tests(
     epilog=epilog("flow-local read acme/orders", "flow-local read acme/orders --limit 10"),
 )
 def read(
-    collection: Annotated[str, typer.Argument(metavar="COLLECTION", show_default=False)],
+    collection: CollectionArgument,
     *,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Stop after so many documents.")
@@ -317,7 +327,7 @@ def read(
     epilog=epilog("flow-local schema acme/orders"),
 )
 def schema(
-    collection: Annotated[str, typer.Argument(metavar="COLLECTION", show_default=False)],
+    collection: CollectionArgument,
     *,
     source: SourceOption = FLOW_YAML,
     data_dir: DataOption = None,
@@ -347,11 +357,63 @@ def status(
 
 
 @app.command(
+    short_help="Show what tasks logged.",
+    epilog=epilog(
+        "flow-local logs",
+        "flow-local logs acme/source-http --lines 20 --log-format text",
+        "flow-local logs --follow",
+    ),
+)
+def logs(
+    task: Annotated[
+        str | None,
+        typer.Argument(metavar="[TASK]", show_default=False, autocompletion=completing.tasks),
+    ] = None,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is logged from now on.")
+    ] = False,
+    lines: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Begin with the last N lines.")
+    ] = None,
+    source: SourceOption = FLOW_YAML,
+    data_dir: DataOption = None,
+    log_format: LogFormatOption = None,
+) -> None:
+    """Show what a task and its connector logged while they ran; without one, what all did.
+
+    Of each task the last 8 to 16 MB are kept in the data directory.
+    """
+    from flow_local.cli.logs import LogsOptions, show_logs
+    from flow_local.cli.projects import Project
+
+    show_logs(Project(source, data_dir), LogsOptions(task, follow, lines, log_format))
+
+
+@app.command(
+    short_help="Print what makes a shell complete flow-local.",
+    epilog=epilog(
+        "source <(flow-local completion bash)",
+        "flow-local completion zsh > ~/.zfunc/_flow-local",
+        "flow-local completion fish > ~/.config/fish/completions/flow-local.fish",
+    ),
+)
+def completion(
+    shell: Annotated[completing.Shell, typer.Argument(show_default=False)],
+) -> None:
+    """Print the script that makes a shell complete commands, options, tasks and collections."""
+    completing.print_script(shell)
+
+
+@app.command(
     short_help="Forget the progress of a task, or everything.",
     epilog=epilog("flow-local reset acme/source-http", "flow-local reset --yes"),
 )
 def reset(
-    task: Annotated[str | None, typer.Argument(metavar="[TASK]", show_default=False)] = None,
+    task: Annotated[
+        str | None,
+        typer.Argument(metavar="[TASK]", show_default=False, autocompletion=completing.tasks),
+    ] = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     source: SourceOption = FLOW_YAML,
@@ -379,6 +441,7 @@ def main() -> None:
     none.
     """
     is_flowctl = Path(sys.argv[0]).name == FLOWCTL
+    completing.prepare()
     try:
         app(prog_name=FLOWCTL if is_flowctl else "flow-local")
     except Exception as error:

@@ -1,9 +1,29 @@
 """Options that several commands have."""
 
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+
+from flow_local.cli import completing
+
+
+class LogFormat(StrEnum):
+    """How logs are spelt."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """From which level on to log, and how; None is what suits the command and the terminal."""
+
+    level: str | None = None
+    form: LogFormat | None = None
+
 
 SourceOption = Annotated[
     Path,
@@ -12,11 +32,24 @@ SourceOption = Annotated[
     ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--name", "-n", metavar="TASK", help="The task that is meant.")
+    str | None,
+    typer.Option(
+        "--name",
+        "-n",
+        metavar="TASK",
+        help="The task that is meant.",
+        autocompletion=completing.tasks,
+    ),
 ]
 NamesOption = Annotated[
     list[str] | None,
-    typer.Option("--name", "-n", metavar="TASK", help="Only this task; may be repeated."),
+    typer.Option(
+        "--name",
+        "-n",
+        metavar="TASK",
+        help="Only this task; may be repeated.",
+        autocompletion=completing.tasks,
+    ),
 ]
 DataOption = Annotated[
     Path | None,
@@ -26,9 +59,17 @@ DataOption = Annotated[
         help="Where collections and progress are kept; by default .flow-local/ beside the catalog.",
     ),
 ]
+CollectionArgument = Annotated[
+    str,
+    typer.Argument(metavar="COLLECTION", show_default=False, autocompletion=completing.collections),
+]
 LogLevelOption = Annotated[
     str | None,
     typer.Option("--log-level", metavar="LEVEL", help="error, warn, info, debug or trace."),
+]
+LogFormatOption = Annotated[
+    LogFormat | None,
+    typer.Option("--log-format", help="How logs are spelt; by default text on a terminal only."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One line of JSON each, for programs.")]
 NetworkOption = Annotated[

@@ -9,14 +9,13 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Raw
 
-from estuary_cdk import logs
 from estuary_cdk.clock import SystemClock
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.protocol.materialize import MaterializationSpec
@@ -26,6 +25,7 @@ from flow_local.catalog import Capture, Catalog, Materialization
 from flow_local.catalog.durations import duration
 from flow_local.cli.asking import LOG_LEVEL, connector_of, placed
 from flow_local.cli.endings import refused
+from flow_local.cli.options import Logging
 from flow_local.cli.projects import Project
 from flow_local.cli.relays import LEVELS, log_to_stderr, relay
 from flow_local.recovery import Database
@@ -46,8 +46,7 @@ class PreviewOptions:
     initial_state: str = "{}"
     output_state: bool = False
     output_apply: bool = False
-    log_json: bool = False
-    log_level: str | None = None
+    logging: Logging = field(default_factory=Logging)
     shards: int = 1
 
 
@@ -56,10 +55,8 @@ def preview_task(project: Project, options: PreviewOptions) -> None:
 
     Raises ConfigError where it isn't one task that is meant, or an option can't be used.
     """
-    level = options.log_level or _level_of_rust(os.environ) or LOG_LEVEL
-    log_to_stderr(level)
-    if options.log_json:
-        logs.configure({**os.environ, "LOG_FORMAT": "json", "LOG_LEVEL": level})
+    level = options.logging.level or _level_of_rust(os.environ) or LOG_LEVEL
+    log_to_stderr(level, options.logging.form)
     plan = _plan(options)
     loaded = project.catalog()
     task = _chosen(project, loaded, has_fixture=options.fixture is not None)

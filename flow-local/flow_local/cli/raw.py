@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from flow_local.cli.options import (
+    LogFormatOption,
+    Logging,
     LogLevelOption,
     NameOption,
     NetworkOption,
@@ -19,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="What scripts written for flowctl call: spec, discover, bundle.",
+    epilog=epilog("flow-local raw spec --source flow.yaml", "flow-local raw bundle --source -"),
 )
 
 
@@ -29,6 +32,7 @@ def spec(  # noqa: PLR0913 - options are named by who types them
     name: NameOption = None,
     emit_raw: Annotated[bool, typer.Option("--emit-raw", hidden=True)] = False,
     log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
     output: OutputOption = None,
     network: NetworkOption = None,
     profile: ProfileOption = None,
@@ -37,7 +41,7 @@ def spec(  # noqa: PLR0913 - options are named by who types them
     from flow_local.cli.raw_answers import print_spec
 
     del emit_raw, output, network, profile
-    print_spec(source, name, log_level)
+    print_spec(source, name, Logging(log_level, log_format))
 
 
 @app.command(
@@ -56,6 +60,7 @@ def discover(  # noqa: PLR0913 - options are named by who types them
     overwrite: Annotated[bool, typer.Option("--overwrite", hidden=True)] = False,
     flat: Annotated[bool, typer.Option("--flat", hidden=True)] = False,
     log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
     output: OutputOption = None,
     network: NetworkOption = None,
     profile: ProfileOption = None,
@@ -64,7 +69,7 @@ def discover(  # noqa: PLR0913 - options are named by who types them
     from flow_local.cli.raw_answers import discover_raw
 
     del overwrite, flat, output, network, profile
-    discover_raw(source, name, emit_raw=emit_raw, log_level=log_level)
+    discover_raw(source, name, emit_raw=emit_raw, logging=Logging(log_level, log_format))
 
 
 @app.command(epilog=epilog("flow-local raw bundle --source flow.yaml > bundled.json"))

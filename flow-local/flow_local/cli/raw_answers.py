@@ -12,6 +12,7 @@ from flow_local import catalog
 from flow_local.catalog import STDIN, Capture, Materialization
 from flow_local.cli.asking import answers
 from flow_local.cli.discovering import discovered, plain
+from flow_local.cli.options import Logging
 from flow_local.cli.projects import Project
 from flow_local.cli.specs import print_specs
 
@@ -20,14 +21,14 @@ TaskT = TypeVar("TaskT", Capture, Capture | Materialization)
 INDENT = 2
 
 
-def print_spec(source: Path, name: str | None, log_level: str | None) -> None:
+def print_spec(source: Path, name: str | None, logging: Logging) -> None:
     """Print the spec response of one task's connector; raises ConfigError unless there is one."""
     project = Project(source, None, (name,) if name else ())
     _one(project, project.chosen(project.catalog()), "tasks")
-    print_specs(project, log_level)
+    print_specs(project, logging)
 
 
-def discover_raw(source: Path, name: str | None, *, emit_raw: bool, log_level: str | None) -> None:
+def discover_raw(source: Path, name: str | None, *, emit_raw: bool, logging: Logging) -> None:
     """Print what a capture's endpoint has, or merge it into the files of the catalog.
 
     Raises ConfigError where it isn't one capture that is meant, or there is no file to merge into.
@@ -39,7 +40,7 @@ def discover_raw(source: Path, name: str | None, *, emit_raw: bool, log_level: s
         )
     tasks = [t for t in project.chosen(project.catalog()) if isinstance(t, Capture)]
     task = _one(project, tasks, "captures")
-    [(_, (pointers, found))] = answers([task], discovered, log_level)
+    [(_, (pointers, found))] = answers([task], discovered, logging)
     if emit_raw:
         for binding in found:
             typer.echo(msgspec.json.encode(binding))

@@ -2,26 +2,36 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
 from estuary_cdk import logs
 from estuary_cdk.errors import ConfigError
+from flow_local.cli.options import LogFormat
 from flow_local.connectors import LogEvent
+from flow_local.supervisor.task_logs import TaskLogs
 
 LEVELS: Final = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "error": 40}
 
 
-def log_to_stderr(level: str, console: Console | None = None) -> None:
-    """Log from `level` on to stderr, as lines of JSON, or to a terminal's `console` as text.
+def log_to_stderr(
+    level: str, form: LogFormat | None = None, console: Console | None = None
+) -> None:
+    """Log from `level` on to stderr, or to a terminal's `console`; `form` overrides LOG_FORMAT.
+
+    Without either, stderr gets lines of JSON and a console text.
 
     Raises ConfigError for a level that isn't one.
     """
     if level not in LEVELS:
         raise ConfigError(f"can't log at level {level!r}: there are {', '.join(LEVELS)}")
-    form = "json" if console is None else "text"
-    logs.configure({"LOG_FORMAT": form, **os.environ, "LOG_LEVEL": level})
+    default = LogFormat.JSON if console is None else LogFormat.TEXT
+    chosen = form or os.environ.get("LOG_FORMAT", default)
+    logs.configure({**os.environ, "LOG_FORMAT": chosen, "LOG_LEVEL": level})
     if console is not None:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler):
@@ -39,6 +49,24 @@ class _Above:
 
     def flush(self) -> None:
         self._console.file.flush()
+
+
+@contextmanager
+def kept(data_directory: Path, level: str) -> Iterator[None]:
+    """Keep what tasks log from `level` on in the data directory, while the block runs."""
+    root = logging.getLogger()
+    before = root.level
+    for handler in root.handlers:
+        handler.setLevel(max(handler.level, before))
+    task_logs = TaskLogs(data_directory)
+    root.addHandler(task_logs)
+    root.setLevel(min(before, LEVELS[level]))
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+        root.removeHandler(task_logs)
+        task_logs.close()
 
 
 def relay(task: str, event: LogEvent) -> None:

@@ -12,6 +12,7 @@ from flow_local.collections.store import DIRECTORY as COLLECTIONS
 from flow_local.recovery import locked, opened
 from flow_local.recovery.database import NAME as DATABASE
 from flow_local.recovery.lock import NAME as LOCK
+from flow_local.supervisor.task_logs import DIRECTORY as LOGS
 
 
 def reset_project(project: Project, task: str | None, *, yes: bool) -> None:
@@ -71,7 +72,8 @@ def _confirm(told: str, *, yes: bool) -> None:
 
 def _remove_all(directory: Path) -> None:
     """Remove what is ours, and the directory unless something else is in it."""
-    shutil.rmtree(directory / COLLECTIONS, ignore_errors=True)
+    for name in (COLLECTIONS, LOGS):
+        shutil.rmtree(directory / name, ignore_errors=True)
     for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK):
         (directory / name).unlink(missing_ok=True)
     if not any(directory.iterdir()):

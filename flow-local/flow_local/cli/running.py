@@ -9,8 +9,8 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -21,8 +21,9 @@ from flow_local.build.lineage import Last
 from flow_local.build.tasks import Built, Surroundings, built
 from flow_local.catalog import Catalog
 from flow_local.cli.endings import FAILED, UNHEALTHY, CommandFailed, code_of, refused
+from flow_local.cli.options import LogFormat, Logging
 from flow_local.cli.projects import Project
-from flow_local.cli.relays import log_to_stderr, relay
+from flow_local.cli.relays import kept, log_to_stderr, relay
 from flow_local.cli.views import Screen, View, log_view, terminal_view
 from flow_local.connectors import ConnectorFailed
 from flow_local.supervisor import (
@@ -34,6 +35,8 @@ from flow_local.supervisor import (
     until_stopped,
 )
 from flow_local.tasks import CaptureTask, Ending, Task, World
+
+KEPT_LEVEL: Final = "info"
 
 log = get_logger(__name__)
 
@@ -48,13 +51,13 @@ class RunOptions:
 
     until_idle: bool = False
     timeout_s: float | None = None
-    log_level: str | None = None
+    logging: Logging = field(default_factory=Logging)
     until: Callable[[Clock], Awaitable[None]] | None = None
 
 
-def screen_of_stderr() -> Screen:
-    """Return the live table where stderr is a terminal, else the log."""
-    if not sys.stderr.isatty():
+def screen_of_stderr(form: LogFormat | None = None) -> Screen:
+    """Return the live table where stderr is a terminal for people, else the log."""
+    if not sys.stderr.isatty() or form is LogFormat.JSON:
         return Screen(log_view)
     console = Console(stderr=True, markup=False, highlight=False)
     return Screen(terminal_view(console), console)
@@ -66,7 +69,8 @@ def run_catalog(project: Project, options: RunOptions, screen: Screen) -> Board:
     Raises Diagnostics and CommandFailed.
     """
     # A table tells what information would.
-    log_to_stderr(options.log_level or ("warn" if screen.console else "info"), screen.console)
+    level = options.logging.level or ("warn" if screen.console else KEPT_LEVEL)
+    log_to_stderr(level, options.logging.form, screen.console)
     loaded = project.catalog()
     project.chosen(loaded)
     board = Board()
@@ -144,7 +148,7 @@ class _Runner:
         return [result.tasks[name] for name in names if name in result.tasks]
 
     def _directory(self) -> AbstractAsyncContextManager[World]:
-        level = self.options.log_level or "info"
+        level = self.options.logging.level or KEPT_LEVEL
         return data_directory(self.project.data_directory, relay, SystemClock(), level)
 
     async def _rebuilt(self, world: World, name: str) -> Task | None:
@@ -175,7 +179,7 @@ class _Runner:
             last=lambda name: lasts.get(name, Last()),
             inferred=inferred,
             on_event=relay,
-            log_level=self.options.log_level or "info",
+            log_level=self.options.logging.level or KEPT_LEVEL,
         )
         return await built(self.loaded, surroundings, names)
 
@@ -185,10 +189,11 @@ class _Runner:
         if not tasks:
             return []
         plan = Plan(Ending(until_idle=until_idle), rebuild=lambda name: self._rebuilt(world, name))
-        async with self.view(self.board, world.clock):
-            return await _until(
-                supervise(tasks, world, plan, self.board), self.options.until, world.clock
-            )
+        level = self.options.logging.level or KEPT_LEVEL
+        with kept(self.project.data_directory, level):
+            async with self.view(self.board, world.clock):
+                work = supervise(tasks, world, plan, self.board)
+                return await _until(work, self.options.until, world.clock)
 
     def _unfinished(self) -> list[str]:
         """Say of each task that isn't done where it is."""

@@ -29,6 +29,14 @@ def columns(*names: str, right: Collection[str] = ()) -> Table:
     return table
 
 
+def lasting(seconds: float) -> str:
+    """Spell how long something lasts: "0.2 s", "59 s", "2 min", "3 h", "4 d"."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+
+
 def sized(count: float) -> str:
     """Spell a number of bytes: "0 B", "999 B", "1.2 MB"."""
     size = float(count)

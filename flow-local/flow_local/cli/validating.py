@@ -14,19 +14,20 @@ from flow_local.build.tasks import Built, Surroundings, built
 from flow_local.catalog import Catalog
 from flow_local.cli.asking import LOG_LEVEL
 from flow_local.cli.endings import refused
+from flow_local.cli.options import Logging
 from flow_local.cli.projects import Project
 from flow_local.cli.relays import log_to_stderr, relay
 from flow_local.cli.tables import columns, stdout
 from flow_local.tasks import CaptureTask
 
 
-def validate_catalog(project: Project, log_level: str | None) -> None:
+def validate_catalog(project: Project, logging: Logging) -> None:
     """Validate each task with its connector and print what becomes of its bindings and fields.
 
     Raises CommandFailed with a sentence for each task that doesn't fit.
     """
-    level = log_level or LOG_LEVEL
-    log_to_stderr(level)
+    level = logging.level or LOG_LEVEL
+    log_to_stderr(level, logging.form)
     loaded = project.catalog()
     project.chosen(loaded)
     result = asyncio.run(_built(project, loaded, level))

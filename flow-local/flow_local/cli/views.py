@@ -12,7 +12,7 @@ from rich.table import Table
 
 from estuary_cdk.clock import Clock
 from estuary_cdk.logs import get_logger
-from flow_local.cli.tables import columns, sized
+from flow_local.cli.tables import columns, lasting, sized
 from flow_local.supervisor import Board, TaskStatus
 
 REFRESH_S: Final = 0.2
@@ -34,13 +34,13 @@ log = get_logger(__name__)
 
 
 def progress_table(statuses: Sequence[TaskStatus]) -> Table:
-    """Return one row per binding: how many documents and bytes moved, how fast, how many wait."""
-    figures = ("Documents", "Bytes", "Docs/s", "Waiting")
+    """Return one row per binding: documents and bytes, how fast, how many wait for how long."""
+    figures = ("Documents", "Bytes", "Docs/s", "Bytes/s", "Waiting", "Lag")
     table = columns("Task", "Collection", *figures, "", right=figures)
     for status in statuses:
         told, phase = status.name, status.phase
         if not status.bindings:
-            table.add_row(told, "", "", "", "", "", phase)
+            table.add_row(told, *[""] * (1 + len(figures)), phase)
         for binding in status.bindings:
             table.add_row(
                 told,
@@ -48,7 +48,9 @@ def progress_table(statuses: Sequence[TaskStatus]) -> Table:
                 f"{binding.documents:,}",
                 sized(binding.bytes),
                 f"{binding.documents_per_s:,.0f}",
+                sized(binding.bytes_per_s),
                 sized(binding.backlog_bytes) if binding.backlog_bytes else "",
+                lasting(binding.lag_s) if binding.lag_s else "",
                 phase,
             )
             told = phase = ""
@@ -57,7 +59,7 @@ def progress_table(statuses: Sequence[TaskStatus]) -> Table:
 
 @dataclass(slots=True)
 class _Averages:
-    """Documents per second of each binding, from its task being up to its last one's move."""
+    """Rates of each binding, from its task being up to its last document's move."""
 
     up_s: dict[str, float] = field(default_factory=dict)
     moved: dict[tuple[str, int], tuple[int, float]] = field(default_factory=dict)
@@ -77,7 +79,8 @@ class _Averages:
         for index, binding in enumerate(status.bindings):
             documents, last_s = self.moved.get((status.name, index), (0, 0.0))
             elapsed_s = max(last_s - self.up_s[status.name], REFRESH_S)
-            bindings.append(replace(binding, documents_per_s=documents / elapsed_s))
+            rates = (documents / elapsed_s, binding.bytes / elapsed_s)
+            bindings.append(replace(binding, documents_per_s=rates[0], bytes_per_s=rates[1]))
         return replace(status, bindings=tuple(bindings))
 
 
@@ -168,7 +171,9 @@ def _log(statuses: Sequence[TaskStatus]) -> None:
                 "documents": binding.documents,
                 "bytes": binding.bytes,
                 "documents_per_s": round(binding.documents_per_s, 1),
+                "bytes_per_s": round(binding.bytes_per_s, 1),
                 "backlog_bytes": binding.backlog_bytes,
+                "lag_s": round(binding.lag_s, 1),
             }
             for binding in status.bindings
         ]

@@ -5,7 +5,7 @@ from flow_local.collections.files import DiskFiles, Files, StorageError
 from flow_local.collections.identities import identities, identities_of_columns, identity, packed_of
 from flow_local.collections.journal import Journal, JournalReader
 from flow_local.collections.store import Collections
-from flow_local.collections.uuids import Published, Stamper, producer_id
+from flow_local.collections.uuids import Published, Stamper, producer_id, published_s
 
 __all__ = [
     "Collections",
@@ -22,4 +22,5 @@ __all__ = [
     "identity",
     "packed_of",
     "producer_id",
+    "published_s",
 ]

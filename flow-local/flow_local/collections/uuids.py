@@ -29,6 +29,7 @@ UUID_LENGTH: Final = 36
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _META: Final = b'{"_meta":{'
+_STAMPED: Final = b'"_meta":{"uuid":"'
 _NAMED_META: Final = b'"_meta":{'
 _UUID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 
@@ -51,6 +52,20 @@ def producer_id() -> bytes:
     """Return a new random producer: 6 bytes with the multicast bit set."""
     first, *rest = os.urandom(6)
     return bytes((first | 1, *rest))
+
+
+def published_s(document: bytes) -> float | None:
+    """Return when a line's document was published, in seconds since 1970; None if it doesn't tell.
+
+    Looks where splicing puts a UUID; of a block of lines, at the first alone.
+    """
+    at = document.find(_STAMPED, 0, document.find(b"\n") + 1 or None)
+    start = at + len(_STAMPED)
+    text = document[start : start + UUID_LENGTH]
+    if at < 0 or _UUID.match(text) is None:
+        return None
+    ticks = int(text[15:18] + text[9:13] + text[:8], 16)
+    return (ticks - UNIX_EPOCH_TICKS) / TICKS_PER_SECOND
 
 
 def uuid_text(ticks: int, producer: bytes, counter: int = 0, flags: int = 0) -> bytes:

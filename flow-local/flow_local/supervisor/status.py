@@ -19,6 +19,8 @@ class BindingStatus:
     backlog_bytes: int
     documents_per_s: float
     bytes_per_s: float
+    lag_s: float = 0.0
+    """The age of the oldest document that isn't materialized; 0 where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,15 @@ class Board:
     def _binding(self, task: str, index: int, at: BindingProgress, now_s: float) -> BindingStatus:
         rate = self._rates.setdefault((task, index), _Rate(now_s))
         rate.look(now_s, at)
+        lag_s = max(0.0, now_s - min(at.waiting_since_s.values(), default=now_s))
         return BindingStatus(
-            at.collection, at.documents, at.bytes, at.backlog_bytes, rate.documents, rate.bytes
+            at.collection,
+            at.documents,
+            at.bytes,
+            at.backlog_bytes,
+            rate.documents,
+            rate.bytes,
+            lag_s,
         )
 
 

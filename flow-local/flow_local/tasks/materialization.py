@@ -32,7 +32,7 @@ from estuary_cdk.protocol.materialize import (
 )
 from estuary_cdk.protocol.message import ABSENT, Message, present
 from estuary_cdk.transport import Thread
-from flow_local.collections import identities
+from flow_local.collections import identities, published_s
 from flow_local.connectors import MATERIALIZE, ConnectorFailed, Conversation, conversation
 from flow_local.recovery import Commit, TaskRecord
 from flow_local.recovery.patches import EMPTY, patches_of, says, updated
@@ -295,7 +295,12 @@ class _Session:
         count, lines = self._gathered[binding].add(documents) if documents else (0, b"")
         if count:
             await self._talk.send_block(Load, count, lines)
-        self._run.progress.bindings[binding].backlog_bytes = self._sources[binding].backlog
+        progress = self._run.progress.bindings[binding]
+        progress.backlog_bytes = self._sources[binding].backlog
+        shard, clock = self._position.range.key_begin, self._world.clock
+        if shard not in progress.waiting_since_s and (published := published_s(block)):
+            age_s = max(0.0, clock.now().timestamp() - published)
+            progress.waiting_since_s[shard] = clock.monotonic() - age_s
         return len(block)
 
     def _own(self, binding: int, documents: list[bytes]) -> list[bytes]:
@@ -361,6 +366,7 @@ class _Session:
         for binding, source in enumerate(self._sources):
             each = progress.bindings[binding]
             each.documents += self._gathered[binding].documents
+            each.waiting_since_s.pop(self._position.range.key_begin, None)
             taken = source.taken()
             if not self._position.range.key_begin:  # All shards read the same.
                 each.bytes += taken

@@ -17,6 +17,11 @@ class BindingProgress:
     bytes: int = 0
     backlog_bytes: int = 0
     """Committed in the collection and not materialized yet; 0 for captures."""
+    waiting_since_s: dict[int, float] = field(default_factory=dict)
+    """When the oldest document was published that isn't materialized, by the monotonic clock.
+
+    Of each shard, by the beginning of its range; a shard that has stored all it read has none.
+    """
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@
 `documents` are emitted with one checkpoint, once; those of `again` every time; with `endless`, more
 and more of them follow; with `quiet`, nothing does until stdin ends. `follow` names a file whose
 lines are emitted, each with a checkpoint, as they come; with `once`, those that are there.
+Its arguments are logged whenever it starts.
 """
 
 import sys
@@ -60,6 +61,9 @@ def stream(config, state) -> None:
         say(checkpoint={"state": {"updated": {"at": number}, "mergePatch": True}})
 
 
+for sentence in sys.argv[1:]:
+    event = {"level": "info", "message": sentence}
+    print(msgspec.json.encode(event).decode(), file=sys.stderr, flush=True)
 for line in sys.stdin:
     [(kind, body)] = msgspec.json.decode(line).items()
     config = body.get("config") or body.get("capture", {}).get("config", {})

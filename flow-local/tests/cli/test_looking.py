@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import typer.main
+
+from flow_local.cli.main import app
 
 PLACEHOLDER = "DocUUIDPlaceholder-329Bb50aa48EAa9ef"
 
@@ -18,11 +21,19 @@ def test_without_arguments_there_is_help_with_the_demo_first(used):
     }
 
 
-@pytest.mark.parametrize("command", ["run", "reset"])
-def test_the_help_of_a_command_shows_examples(used, command):
-    ended = used.call(command, "--help")
+def commands(group, path=()):
+    """The path of every command, groups included, hidden ones too."""
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("command", list(commands(typer.main.get_group(app))), ids=" ".join)
+def test_the_help_of_every_command_shows_examples(used, command):
+    ended = used.call(*command, "--help")
     assert ended.code == 0
-    assert f"Examples:\n    flow-local {command}" in ended.out
+    assert f"flow-local {' '.join(command)}" in ended.out.partition("Examples:\n")[2]
 
 
 def test_validate_says_why_each_field_is_taken_or_not(used):

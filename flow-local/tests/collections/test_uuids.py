@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estuary_cdk.errors import DataError
-from flow_local.collections import Published, Stamper, producer_id
+from flow_local.collections import Published, Stamper, producer_id, published_s
 from flow_local.collections.uuids import UNIX_EPOCH_TICKS, ticks_of, uuid_text
 
 PRODUCER = bytes.fromhex("071353030311")
@@ -33,6 +33,13 @@ def test_a_uuid_says_when_and_by_whom(moment, counter):
     fraction = published.removesuffix("Z").partition(".")[2].ljust(9, "0")
     assert datetime.fromisoformat(published[:19] + "Z") == moment.replace(microsecond=0)
     assert int(fraction) == moment.microsecond * 1000 + counter
+
+
+def test_when_a_stamped_document_was_published_is_told():
+    line = Stamper(PRODUCER).stamped([b'{"id":1,"_meta":{"op":"c"}}'], NOW)
+    assert published_s(line) == NOW.timestamp()
+    assert published_s(b'{"id":1}') is None
+    assert published_s(b'{"_meta":{"uuid":"DocUUIDPlaceholder-329Bb50aa48EAa9ef"}}') is None
 
 
 def test_what_is_no_uuid_is_refused():

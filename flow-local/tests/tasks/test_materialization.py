@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from estuary_cdk.errors import ConfigError, RemoteProtocolError
 from flow_local.connectors import ConnectorFailed
 from flow_local.recovery import Commit
+from flow_local.tasks import Ending, Run, TaskProgress, run_materialization
 
 MERGE = (
     b'{"type":"object","required":["id"],"properties":{"id":{"type":"integer"},'
@@ -49,6 +51,26 @@ def table(tmp_path):
 @pytest.fixture
 def config(tmp_path):
     return {"path": str(tmp_path / "out.db"), "trace": str(tmp_path / "trace")}
+
+
+async def test_a_binding_lags_from_when_it_has_read_documents_until_they_are_stored(
+    stage, publish, config
+):
+    before = datetime.now(UTC)
+    await publish({"id": 1})
+    failing = stage.materialization_task({**config, "die_before_commit": True}, schema=MERGE)
+    progress = TaskProgress(failing.name, "materialization")
+    async with stage.world() as world:
+        ending = Ending(until_idle=True)
+        ending.sources_ended.set()
+        with pytest.raises(ConnectorFailed):
+            await run_materialization(Run(failing, world, progress, ending))
+        [since_s] = progress.bindings[0].waiting_since_s.values()
+        age_s = world.clock.monotonic() - since_s
+        assert 0 <= age_s <= (world.clock.now() - before).total_seconds() + 0.001
+        task = stage.materialization_task(config, schema=MERGE)
+        await run_materialization(Run(task, world, progress, ending))
+    assert progress.bindings[0].waiting_since_s == {}
 
 
 @pytest.mark.parametrize("remote", [True, False])

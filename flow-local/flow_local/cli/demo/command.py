@@ -12,6 +12,7 @@ from flow_local.cli.demo.dataset import copied
 from flow_local.cli.demo.pipeline import DATABASE, TABLES, remembered_port, write_catalog
 from flow_local.cli.demo.server import HOST, served
 from flow_local.cli.demo.tables import show_tables
+from flow_local.cli.options import Logging
 from flow_local.cli.projects import Project
 from flow_local.cli.running import RunOptions, run_catalog
 from flow_local.cli.tables import stdout
@@ -33,7 +34,7 @@ def demonstrate_files(directory: Path) -> None:
         console.print(f"Serving {len(files)} files of {data} at http://{HOST}:{port}/")
         console.print(f"Running {catalog}: HTTP to collections to SQLite\n")
         view = terminal_view(console) if console.is_terminal else final_view(console)
-        options = RunOptions(until_idle=True, log_level="warn")
+        options = RunOptions(until_idle=True, logging=Logging("warn"))
         board = run_catalog(Project(catalog), options, Screen(view, console))
     moved = sum(binding.documents for task in board.tasks for binding in task.bindings)
     if not moved:

@@ -23,6 +23,7 @@ from flow_local.cli.demo.comparison import Compared, compared, has_rows, verdict
 from flow_local.cli.demo.shop import Shop, furnished
 from flow_local.cli.demo.shop_catalog import DATABASE, FIRST_LINE, TABLES, write_shop_catalog
 from flow_local.cli.demo.tables import show_tables
+from flow_local.cli.options import Logging
 from flow_local.cli.projects import DATA_DIRECTORY, Project
 from flow_local.cli.running import RunOptions, run_catalog
 from flow_local.cli.tables import columns, stdout
@@ -60,7 +61,7 @@ def demonstrate_changes(directory: Path, seconds: float, chance: random.Random) 
         shop = Shop(cluster.conninfo, chance)
         compare = partial(compared, cluster.conninfo, database, TABLES)
         business = _Business(shop, seconds, database, compare)
-        options = RunOptions(until_idle=True, log_level="warn", until=business.settled)
+        options = RunOptions(until_idle=True, logging=Logging("warn"), until=business.settled)
         with shop.opened():
             run_catalog(Project(catalog), options, Screen(view, console))
         tables = compare()

@@ -1,0 +1,78 @@
+"""Completion of commands, options and names, as shells ask for it; bash itself asks here."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+WAIT_S = 60
+ASK = """
+eval "$(flow-local completion bash)"
+complete -p flow-local >&2
+COMP_WORDS=({words})
+COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+_flow_local_completion flow-local
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.fixture
+def bash(used, tmp_path):
+    """What bash offers for words on its command line, the last of them unfinished."""
+    used.write()
+    command = tmp_path / "flow-local"
+    command.write_text(f"#!{sys.executable}\nfrom flow_local.cli.main import main; main()\n")
+    command.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+
+    def offered(words: str) -> list[str]:
+        ended = subprocess.run(
+            ["bash", "--norc", "-c", ASK.format(words=words)],
+            cwd=used.path,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert "-F _flow_local_completion flow-local" in ended.stderr
+        return ended.stdout.split()
+
+    return offered
+
+
+def test_bash_completes_commands_options_tasks_and_collections(bash):
+    assert set(bash("flow-local re")) == {"read", "reset"}
+    assert bash("flow-local run --until") == ["--until-idle"]
+    assert bash("flow-local run --log-format t") == ["text"]
+    assert bash("flow-local run --name acme/t") == ["acme/table"]
+    assert set(bash("flow-local logs acme/")) == {"acme/source", "acme/table"}
+    assert bash('flow-local read ""') == ["acme/events"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "asked"),
+    [
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "flow-local run --until"}),
+        (
+            "fish",
+            {
+                "_TYPER_COMPLETE_ARGS": "flow-local run --until",
+                "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            },
+        ),
+    ],
+)
+def test_other_shells_get_a_script_and_answers(used, shell, asked):
+    script = used.run("completion", shell)
+    assert script.code == 0
+    assert f"_FLOW_LOCAL_COMPLETE=complete_{shell}" in script.out
+    answer = used.run("run", env={"_FLOW_LOCAL_COMPLETE": f"complete_{shell}", **asked})
+    assert "--until-idle" in answer.out
+
+
+def test_a_catalog_that_is_wrong_offers_nothing(bash, used):
+    (used.path / "flow.yaml").write_text("captures: [")
+    assert bash("flow-local run --name acme") == []

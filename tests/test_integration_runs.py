@@ -98,6 +98,13 @@ def test_files_of_every_kind_over_http_become_rows():
     assert out.splitlines()[-1] == "source-http (dev): all 20 rows are as expected"
 
 
+def test_rows_of_a_database_and_their_changes_become_rows():
+    process = start("run.sh", CONNECTOR="source-postgres")
+    out = ended(process)
+    assert process.returncode == 0, out
+    assert out.splitlines()[-1] == "source-postgres (dev): all 20 rows are as expected"
+
+
 def test_every_type_name_and_delete_becomes_what_the_snapshot_says():
     process = start("materialize/run.sh", CONNECTOR="materialize-sqlite")
     out = ended(process)

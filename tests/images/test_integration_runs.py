@@ -12,7 +12,11 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(
     ("connector", "script"),
-    [("source-http", "run.sh"), ("materialize-sqlite", "materialize/run.sh")],
+    [
+        ("source-http", "run.sh"),
+        ("source-postgres", "run.sh"),
+        ("materialize-sqlite", "materialize/run.sh"),
+    ],
 )
 def test_an_image_passes_its_integration_run(build, connector, script):
     assert build(connector) == f"ghcr.io/estuary/{connector}:local"

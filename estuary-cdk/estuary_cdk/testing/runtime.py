@@ -379,5 +379,8 @@ def key_of(document: Any, built: messages.CaptureSpec, index: int) -> list[Any]:
 def _value_at(document: Any, pointer: str) -> Any:
     for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")
-        document = document.get(name) if isinstance(document, dict) else None
+        if isinstance(document, list) and name.isdigit() and int(name) < len(document):
+            document = document[int(name)]
+        else:
+            document = document.get(name) if isinstance(document, dict) else None
     return document

@@ -1,13 +1,15 @@
 """Decompression as push machines: bytes in, parts of plain files out, memory bounded.
 
-A `Part` belongs to the file with number `index`: 0 for gzip, zstd and plain files, counting up for
-the entries of an archive. Every machine yields at least one part per file, perhaps an empty one.
+A `Part` belongs to the file with number `index`: 0 for all but archives, counting up for the
+entries of one. Every machine yields at least one part per file, perhaps an empty one.
 """
 
+import bz2
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import zstandard
 
@@ -15,6 +17,7 @@ from estuary_cdk.errors import DataError
 
 PART_BYTES_MAX = 1 << 20
 ZSTD_SLICE_BYTES = 1 << 10  # 256 blocks at most, so a slice can't become more than 32 MiB
+XZ_MEMORY_MAX = 128 << 20  # what the strongest preset takes to read is half of it
 EXPANSION_MAX = 250
 EXPANSION_FREE_BYTES = 1 << 30  # below this size any expansion is fine
 
@@ -71,7 +74,7 @@ class Expansion:
 
 
 class Member(Protocol):
-    """One gzip member or zstd frame."""
+    """One gzip member, zstd frame, bzip2 or xz stream."""
 
     @property
     def eof(self) -> bool: ...
@@ -134,6 +137,30 @@ class ZstdFrame:
         yield b"".join(ready)
 
 
+class Measured:
+    """One bzip2 or xz stream, whose decompressor itself bounds what comes out at a time."""
+
+    def __init__(self, stream: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
+        self._stream = stream
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def unused(self) -> bytes:
+        return self._stream.unused_data
+
+    def expand(self, data: bytes) -> Iterator[bytes]:
+        while True:
+            out = self._stream.decompress(data, PART_BYTES_MAX)
+            data = b""
+            if out:
+                yield out
+            if self.eof or self._stream.needs_input:
+                return
+
+
 @dataclass(frozen=True, slots=True)
 class MemberFormat:
     """How the members of a file are read, and which bytes may fill the space behind them."""
@@ -145,10 +172,16 @@ class MemberFormat:
 
 GZIP = MemberFormat("gzip", Inflate, padding=b"\0")  # tape blocks leave zeros behind a member
 ZSTD = MemberFormat("zstd", ZstdFrame)
+BZIP2 = MemberFormat("bzip2", lambda: Measured(bz2.BZ2Decompressor()))
+XZ = MemberFormat(
+    "xz", lambda: Measured(lzma.LZMADecompressor(memlimit=XZ_MEMORY_MAX)), padding=b"\0"
+)
+# What the libraries raise for data that isn't theirs; bzip2's raises OSError.
+DAMAGED: Final = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError)
 
 
 class Members:
-    """A file of one or more gzip members or zstd frames, one after the other."""
+    """A file of one or more members, frames or streams, one after the other."""
 
     def __init__(self, file: str, form: MemberFormat) -> None:
         self._file = file
@@ -173,7 +206,7 @@ class Members:
                 for data in self._member.expand(block):
                     self._expansion.write(len(data))
                     yield Part(0, None, data)
-            except (zlib.error, zstandard.ZstdError) as error:
+            except DAMAGED as error:
                 raise DataError(
                     f"can't decompress {self._file!r}: not valid {self._form.name} data near "
                     f"byte {self._bytes}: {error}",

@@ -17,8 +17,10 @@ MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
     b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
 }
-COMPRESSION_SUFFIXES = {".gz", ".gzip", ".zip", ".zst", ".zstd"}
+COMPRESSION_SUFFIXES = {".gz", ".gzip", ".zip", ".zst", ".zstd", ".bz2", ".xz"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Hints:
 
 
 def compression_of(head: bytes) -> str:
-    """Return "gzip", "zip", "zstd" or "none" for a file that begins with `head`."""
+    """Return the name of the compression of a file that begins with `head`, or "none"."""
     return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "none")
 
 

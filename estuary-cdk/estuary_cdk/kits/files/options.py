@@ -8,7 +8,7 @@ from typing import Literal
 
 from estuary_cdk.config import Settings, setting
 
-Compression = Literal["gzip", "zip", "zstd", "none"]
+Compression = Literal["gzip", "zip", "zstd", "bzip2", "xz", "none"]
 Delimiter = Literal[",", "|", " ", ";", "\t", "\x0b", "\x1f", "\x01"]
 Escape = Literal["\\", '"', ""]
 LineEnding = Literal["\n", "\r\n", "\r", "\x1e"]

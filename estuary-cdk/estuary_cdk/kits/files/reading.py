@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from estuary_cdk.kits.files.compression import (
+    BZIP2,
     GZIP,
+    XZ,
     ZSTD,
     Decompressor,
     Members,
@@ -20,6 +22,8 @@ from estuary_cdk.kits.files.zip_entries import ZipEntries
 DECOMPRESSORS: dict[str, Callable[[str], Decompressor]] = {
     "gzip": lambda file: Members(file, GZIP),
     "zstd": lambda file: Members(file, ZSTD),
+    "bzip2": lambda file: Members(file, BZIP2),
+    "xz": lambda file: Members(file, XZ),
     "zip": ZipEntries,
     "none": lambda _: Plain(),
 }

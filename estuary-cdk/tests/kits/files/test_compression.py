@@ -1,7 +1,9 @@
 """Compressed files come out whole, cut anywhere; damaged ones as a sentence."""
 
+import bz2
 import gzip
 import io
+import lzma
 import zipfile
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files import compression
-from estuary_cdk.kits.files.compression import GZIP, PART_BYTES_MAX, ZSTD, Members
+from estuary_cdk.kits.files.compression import BZIP2, GZIP, PART_BYTES_MAX, XZ, ZSTD, Members
 from estuary_cdk.kits.files.zip_entries import ZipEntries
 
 CONTENT = b"".join(b"line %d of some text\n" % n for n in range(3000))
@@ -53,6 +55,10 @@ def expanded(decompressor, data, block=50):
         (GZIP, gzip.compress(CONTENT[:999]) + gzip.compress(b"") + gzip.compress(CONTENT[999:])),
         (GZIP, gzip.compress(CONTENT) + bytes(600)),
         (ZSTD, zstandard.compress(CONTENT)),
+        (BZIP2, bz2.compress(CONTENT)),
+        (BZIP2, bz2.compress(CONTENT[:999]) + bz2.compress(b"") + bz2.compress(CONTENT[999:])),
+        (XZ, lzma.compress(CONTENT)),
+        (XZ, lzma.compress(CONTENT[:999]) + bytes(8) + lzma.compress(CONTENT[999:]) + bytes(4)),
         (ZSTD, SKIPPABLE + zstandard.compress(CONTENT[:999]) + zstandard.compress(CONTENT[999:])),
     ],
 )
@@ -88,6 +94,8 @@ def test_stored_zip_entries_are_read():
     [
         (lambda: Members("f.gz", GZIP), gzip.compress(CONTENT)),
         (lambda: Members("f.zst", ZSTD), zstandard.compress(CONTENT)),
+        (lambda: Members("f.bz2", BZIP2), bz2.compress(CONTENT)),
+        (lambda: Members("f.xz", XZ), lzma.compress(CONTENT)),
         (lambda: ZipEntries("f.zip"), zipped([("a", CONTENT)]).split(b"PK\x01\x02")[0]),
     ],
 )
@@ -102,6 +110,8 @@ def test_a_truncated_file_says_so(decompressor, data, lost):
         (Members("f", GZIP), gzip.compress(CONTENT)[:-6] + b"damage"),
         (Members("f", GZIP), gzip.compress(CONTENT) + b"more"),
         (Members("f", ZSTD), b"not zstd at all"),
+        (Members("f", BZIP2), bz2.compress(CONTENT)[:-20] + b"damage" * 4),
+        (Members("f", XZ), lzma.compress(CONTENT)[:-6] + b"damage"),
         (ZipEntries("f"), zipped([("a", b"12345")], method=0).replace(b"12345", b"12X45", 1)),
         (ZipEntries("f"), zipped([("a", CONTENT)], method=zipfile.ZIP_BZIP2)),
         (ZipEntries("f"), b"not a zip archive"),
@@ -117,6 +127,8 @@ def test_damaged_or_unsupported_data_is_named(decompressor, data):
     [
         (Members("f", GZIP), gzip.compress(bytes(1 << 22))),
         (Members("f", ZSTD), zstandard.compress(bytes(1 << 22))),
+        (Members("f", BZIP2), bz2.compress(bytes(1 << 22))),
+        (Members("f", XZ), lzma.compress(bytes(1 << 22))),
         (ZipEntries("f"), zipped([("a", bytes(1 << 22))])),
     ],
 )

@@ -49,7 +49,7 @@ order by a.attrelid, a.attnum
 """
 _INDEXES: Final = """
 select i.indrelid::int8, i.indisprimary, k.relname::text,
-       (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indisreplident
+       (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indisreplident, i.indimmediate
 from pg_catalog.pg_index i
 join pg_catalog.pg_class k on k.oid = i.indexrelid
 where i.indrelid = any(%(tables)s::oid[]) and i.indisunique and i.indisvalid
@@ -83,6 +83,9 @@ class Details:
     rows: float
     partitioned: bool
     types: TypeTable
+    partition: bool
+    identified: bool
+    """Whether updates and deletions can be published."""
     published: bool
     row_filter: str | None
 
@@ -138,7 +141,7 @@ def _table(
     types: tuple[Types, TypeTable],
     published: Mapping[TableId, _Published],
 ) -> Table:
-    oid, namespace, name, relkind, identity, rows, comment, _ = row
+    oid, namespace, name, relkind, identity, rows, comment, partition = row
     table_id = (namespace, name)
     publication = published.get(table_id)
     shown: list[Column] = []
@@ -164,6 +167,8 @@ def _table(
         identity=identity,
         rows=rows,
         partitioned=relkind == "p",
+        partition=partition,
+        identified=_identified(identity, indexes),
         types=types[1],
         published=publication is not None,
         row_filter=publication.row_filter if publication else None,
@@ -188,7 +193,7 @@ def _key(
     """Return the primary key, else the first unique index of columns that are never null."""
     # Deletions carry the columns of the replica identity alone: what it is, the key has to be.
     identity = [index for index in indexes if index[3] and not index[0]]
-    for primary, _, positions, _ in [*identity, *indexes]:
+    for primary, _, positions, *_ in [*identity, *indexes]:
         names = [numbers.get(number) for number in positions]
         if not names or any(name is None for name in names):
             if primary:
@@ -198,6 +203,19 @@ def _key(
         if primary or all(known[name].not_null for name in key):
             return key
     return ()
+
+
+def _identified(identity: str, indexes: Sequence[Sequence[Any]]) -> bool:
+    """Tell whether a replica identity tells rows apart: one by a key needs that key's index."""
+    match identity:
+        case "f":
+            return True
+        case "d":
+            return any(primary and immediate for primary, _, _, _, immediate in indexes)
+        case "i":
+            return any(chosen for _, _, _, chosen, _ in indexes)
+        case _:
+            return False
 
 
 def _is_flows_own(table: Table, config: Config) -> bool:

@@ -70,16 +70,16 @@ async def validate(validation: Validation[Config, TableResource]) -> None:
     config = validation.config
     async with _connected(config) as database:
         tables = await database.discover()
-        problems = await database.problems([_table_id(each) for each in validation.bindings])
+        ids = [_table_id(each) for each in validation.bindings]
+        problems = await database.problems(ids, present=True)
     for binding in validation.bindings:
         table = tables.get(_table_id(binding))
         if table is None:
-            problems.append(f"could not find or access table {binding.name!r}")
             continue
         try:
             activated(binding.resource, table, binding.collection.key)
         except ConfigError as error:
-            problems.append(str(error))
+            problems.append(prerequisites.Problem(str(error)))
     prerequisites.require(problems)
 
 

@@ -12,10 +12,11 @@ from estuary_cdk.kits.sql_cdc.database import ChangeStream, Scan, Scanned
 from estuary_cdk.kits.sql_cdc.tables import Table, TableId
 from estuary_cdk.logs import get_logger
 from estuary_cdk.transport import Thread
-from source_postgres import backfill, catalog, prerequisites, stream
+from source_postgres import backfill, catalog, prerequisites, publishing, stream
 from source_postgres.config import Config
 from source_postgres.connecting import connect, explained
 from source_postgres.documents import Origin
+from source_postgres.prerequisites import Problem
 
 log = get_logger(__name__)
 
@@ -51,19 +52,34 @@ class Postgres:
         )
         return self._tables
 
-    async def problems(self, tables: Collection[TableId]) -> list[str]:
-        """Return what is wrong with the server, and with these tables once it is right."""
-        return list(
-            await self._control.run("check requirements", lambda c: self._judged(c, tables))
-        )
+    async def problems(
+        self, tables: Collection[TableId], *, present: bool = False
+    ) -> list[Problem]:
+        """Return what is wrong with the server, and with these tables once it is right.
 
-    def _judged(self, connection: Connection[Any], tables: Collection[TableId]) -> list[str]:
+        With `present` all of the tables have to be there.
+        """
+        judged = await self._control.run(
+            "check requirements", lambda c: self._judged(c, tables, present=present)
+        )
+        return list(judged)
+
+    def _judged(
+        self, connection: Connection[Any], tables: Collection[TableId], *, present: bool
+    ) -> list[Problem]:
         problems = prerequisites.server_problems(connection, self._config)
-        if not problems:
-            if not self._tables:
-                self._tables = catalog.discover(connection, self._config)
-            known = [self._tables[each] for each in tables if each in self._tables]
-            problems = prerequisites.table_problems(connection, self._config, known)
+        if prerequisites.version_problems(connection.info.server_version):
+            return problems
+        problems += publishing.publication_problems(connection, self._config)
+        if problems:
+            return problems
+        if not self._tables:
+            self._tables = catalog.discover(connection, self._config)
+        known = [self._tables[each] for each in tables if each in self._tables]
+        problems += publishing.table_problems(connection, self._config, known)
+        if present:
+            absent = [each for each in tables if each not in self._tables]
+            problems += [publishing.absence(connection, self._config, each) for each in absent]
         return problems
 
     async def require(self, tables: Collection[TableId]) -> None:

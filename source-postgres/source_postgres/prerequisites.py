@@ -1,52 +1,71 @@
 """What has to be so on the server: checked together, each failure with the SQL that mends it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-import psycopg
 from psycopg import Connection
 
 from estuary_cdk.errors import ConfigError
-from estuary_cdk.kits.sql_cdc.tables import Table
 from estuary_cdk.logs import get_logger
 from source_postgres import slots
-from source_postgres.backfill import identifier, qualified
+from source_postgres.backfill import identifier
 from source_postgres.config import Config
 
 log = get_logger(__name__)
 
-VERSION_MIN: Final = 100000
+VERSION_MIN: Final = 120000
+STANDBY_VERSION_MIN: Final = 160000
 PROBLEMS_SHOWN_MAX: Final = 20
-WRITER: Final = "a superuser"
+RESTARTING: Final = "run, and restart the server"
 
-_SERVER: Final = b"""
+_SERVER: Final = """
 select current_setting('wal_level'),
        current_setting('max_replication_slots')::int,
        (select count(*)::int from pg_replication_slots),
        current_setting('max_wal_senders')::int,
-       (select count(*)::int from pg_stat_replication),
+       (select count(*)::int from pg_stat_replication
+         where pid is distinct from
+           (select active_pid from pg_replication_slots where slot_name = %(slot)s)),
        (select rolsuper or rolreplication from pg_roles where rolname = current_user)
          or exists (select from pg_roles where rolname = 'rds_replication'
                     and pg_has_role(current_user, oid, 'member')),
-       pg_is_in_recovery()
+       pg_is_in_recovery(),
+       current_setting('hot_standby_feedback')::bool,
+       (select array_agg(rolname::text) from pg_roles where rolname = any(%(hosts)s)),
+       (select setting::int8 from pg_settings where name = 'max_slot_wal_keep_size'),
+       (select setting::int8 from pg_settings where name = 'idle_replication_slot_timeout')
 """
-_PUBLICATION: Final = b"""
-select puballtables, pubinsert and pubupdate and pubdelete, pubtruncate, pubviaroot
-from pg_publication where pubname = %s
-"""
-_READABLE: Final = b"""
-select c.oid::int8,
-       has_table_privilege(c.oid, 'SELECT') or has_any_column_privilege(c.oid, 'SELECT'),
-       has_schema_privilege(c.relnamespace, 'USAGE')
-from pg_class c where c.oid = any(%s::oid[])
-"""
+# Roles that exist where someone else runs the server, and how logical decoding is enabled there.
+_HOSTS: Final = {
+    "rds_superuser": "set rds.logical_replication = 1 in the parameter group, and reboot",
+    "cloudsqlsuperuser": "set the flag cloudsql.logical_decoding = on of the instance",
+    "azure_pg_admin": "set the server parameter wal_level = logical, and restart",
+}
 
 
-def require(problems: Sequence[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that has to be mended before a capture can run.
+
+    `sql` are statements that mend it; `how` says what to do with them.
+    """
+
+    cause: str
+    sql: tuple[str, ...] = ()
+    how: str = "run"
+
+    def __str__(self) -> str:
+        if self.sql:
+            return f"{self.cause}; {self.how}: {'; '.join(self.sql)}"
+        return f"{self.cause}; {self.how}" if self.how != "run" else self.cause
+
+
+def require(problems: Sequence[Problem]) -> None:
     """Raise one ConfigError that lists the problems, if there are any."""
     if not problems:
         return
-    shown = list(problems[:PROBLEMS_SHOWN_MAX])
+    shown = [str(problem) for problem in problems[:PROBLEMS_SHOWN_MAX]]
     if len(problems) > len(shown):
         shown.append(f"and {len(problems) - len(shown)} more")
     raise ConfigError(
@@ -55,128 +74,141 @@ def require(problems: Sequence[str]) -> None:
     )
 
 
-def server_problems(connection: Connection[Any], config: Config) -> list[str]:
-    """Return what is wrong with the server, whatever is captured; creates the publication."""
-    version = connection.info.server_version
-    if version < VERSION_MIN:
-        return [
-            "minimum supported Postgres version is 10.0: attempted to capture from database "
-            f"version {version // 10000}.{version % 10000}"
-        ]
-    row = connection.execute(_SERVER).fetchone()
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a server says of itself."""
+
+    version: int
+    wal_level: str
+    slots_max: int
+    slots_used: int
+    senders_max: int
+    senders_used: int
+    replicates: bool
+    standby: bool
+    feedback: bool
+    hosts: Sequence[str] | None
+    slot_keep_mb: int | None
+    slot_idle: int | None
+
+
+def read_server(connection: Connection[Any], config: Config) -> Server:
+    """Ask a server about itself."""
+    parameters = {"slot": config.advanced.slot_name, "hosts": list(_HOSTS)}
+    row = connection.execute(_SERVER.encode(), parameters).fetchone()
     assert row is not None
-    wal_level, slots_max, slots_used, senders_max, senders_used, replicates, standby = row
-    problems = []
-    if wal_level != "logical":
-        problems.append(
-            f"logical replication isn't enabled: current wal_level = {wal_level!r}; run, and "
-            "restart the server: ALTER SYSTEM SET wal_level = 'logical'"
-        )
-    if not replicates:
-        problems.append(
-            f"user {config.user!r} must have the REPLICATION role (or 'rds_replication' on RDS): "
-            f"ALTER USER {identifier(config.user)} WITH REPLICATION"
-        )
-    if standby and version < 160000:
-        problems.append("a standby can't be captured from before PostgreSQL 16: use the primary")
-    problems += _slot_problems(connection, config, slots_used, slots_max)
-    if senders_used >= senders_max:
-        problems.append(
-            f"all {senders_max} WAL senders are in use; run, and restart the server: ALTER SYSTEM "
-            f"SET max_wal_senders = {senders_max + 10}"
-        )
-    return [*problems, *_publication_problems(connection, config, standby=standby)]
+    return Server(connection.info.server_version, *row)
 
 
-def _slot_problems(connection: Connection[Any], config: Config, used: int, limit: int) -> list[str]:
-    slot = slots.read_slot(connection, config.advanced.slot_name)
-    if slot is None:
-        if used >= limit:
-            return [
-                f"all {limit} replication slots are in use; drop one that isn't needed (SELECT "
-                "pg_drop_replication_slot(slot_name)), or run, and restart the server: ALTER "
-                f"SYSTEM SET max_replication_slots = {limit + 10}"
-            ]
+def version_problems(version: int) -> list[Problem]:
+    """Return what is wrong with a server's version."""
+    if version >= VERSION_MIN:
         return []
-    try:
-        slots.judge_kind(slot, config)
-    except ConfigError as error:
-        return [str(error)]
-    return []
+    return [
+        Problem(
+            f"minimum supported Postgres version is {VERSION_MIN // 10000}.0: attempted to "
+            f"capture from database version {version // 10000}.{version % 10000}",
+            how="upgrade the server",
+        )
+    ]
 
 
-def _publication_problems(
-    connection: Connection[Any], config: Config, *, standby: bool
-) -> list[str]:
-    name = config.advanced.publication_name
-    row = connection.execute(_PUBLICATION, [name]).fetchone()
-    if row is None:
-        root = not config.advanced.capture_as_partitions
-        create = f"CREATE PUBLICATION {identifier(name)}"
-        if connection.info.server_version >= 130000 and root:
-            create += " WITH (publish_via_partition_root = true)"
-        if not (standby or config.advanced.read_only_capture):
-            try:
-                connection.execute(create.encode())
-            except psycopg.Error as error:
-                log.debug("the publication couldn't be created", error=str(error))
-            else:
-                log.info("publication created", publication=name)
-                return []
-        return [f"publication {name!r} does not exist; run as {WRITER}: {create}"]
-    _, changes, truncations, _ = row
-    if not changes:
-        return [
-            f"publication {name!r} leaves out changes: ALTER PUBLICATION {identifier(name)} SET "
-            "(publish = 'insert, update, delete, truncate')"
-        ]
-    if not truncations:
-        log.warning("the publication leaves out TRUNCATE", publication=name)
-    return []
-
-
-def table_problems(
-    connection: Connection[Any], config: Config, tables: Collection[Table]
-) -> list[str]:
-    """Return what is wrong with tables; adds those to the publication that it lacks."""
-    by_oid = {table.details.oid: table for table in tables}
-    problems = []
-    for oid, readable, usable in connection.execute(_READABLE, [list(by_oid)]):
-        table = by_oid[oid]
-        if not usable:
-            problems.append(
-                f"user {config.user!r} cannot use schema {table.id[0]!r}: GRANT USAGE ON SCHEMA "
-                f"{identifier(table.id[0])} TO {identifier(config.user)}"
+def server_problems(connection: Connection[Any], config: Config) -> list[Problem]:
+    """Return what is wrong with the server, whatever is captured."""
+    problems = version_problems(connection.info.server_version)
+    if problems:
+        return problems
+    server = read_server(connection, config)
+    problems += _wal_problems(server, config)
+    problems += _standby_problems(server)
+    problems += _slot_problems(connection, config, server)
+    if server.senders_used >= server.senders_max:
+        problems.append(
+            Problem(
+                f"all {server.senders_max} WAL senders are in use",
+                (f"ALTER SYSTEM SET max_wal_senders = {server.senders_max + 10}",),
+                RESTARTING,
             )
-        elif not readable:
-            problems.append(
-                f"user {config.user!r} cannot read from table {table.name!r}: GRANT SELECT ON "
-                f"{qualified(table)} TO {identifier(config.user)}"
-            )
-    for table in tables:
-        if not table.details.published and (problem := _publish(connection, config, table)):
-            problems.append(problem)
-        if table.details.identity == "n":
-            log.warning(
-                "updates and deletions of a table without replica identity fail on the server",
-                table=table.name,
-                remedy=f"ALTER TABLE {qualified(table)} REPLICA IDENTITY DEFAULT",
-            )
+        )
+    if not problems:
+        _report(server, config)
     return problems
 
 
-def _publish(connection: Connection[Any], config: Config, table: Table) -> str | None:
-    name = config.advanced.publication_name
-    add = f"ALTER PUBLICATION {identifier(name)} ADD TABLE {qualified(table)}"
-    if not config.advanced.read_only_capture:
-        try:
-            connection.execute(add.encode())
-        except psycopg.Error as error:
-            log.debug("the table couldn't be published", table=table.name, error=str(error))
+def _wal_problems(server: Server, config: Config) -> Iterator[Problem]:
+    if server.wal_level != "logical":
+        cause = f"logical replication isn't enabled: current wal_level = {server.wal_level!r}"
+        if server.hosts:
+            yield Problem(cause, how=_HOSTS[server.hosts[0]])
         else:
-            log.info("table added to the publication", table=table.name, publication=name)
-            return None
-    return (
-        f"table {table.name!r} is not in publication {name} and couldn't be added automatically; "
-        f"run as {WRITER} or its owner: {add}"
-    )
+            yield Problem(cause, ("ALTER SYSTEM SET wal_level = 'logical'",), RESTARTING)
+    if not server.replicates:
+        user = identifier(config.user)
+        hosted = "rds_superuser" in (server.hosts or ())
+        grant = f"GRANT rds_replication TO {user}"
+        yield Problem(
+            f"user {config.user!r} must have the REPLICATION role (or 'rds_replication' on RDS)",
+            (grant if hosted else f"ALTER USER {user} WITH REPLICATION",),
+        )
+
+
+def _standby_problems(server: Server) -> Iterator[Problem]:
+    if not server.standby:
+        return
+    if server.version < STANDBY_VERSION_MIN:
+        yield Problem(
+            "a standby can't be captured from before PostgreSQL 16", how="use the primary's address"
+        )
+    elif not server.feedback:
+        yield Problem(
+            "the standby doesn't keep the primary from removing rows that its slots need: "
+            "hot_standby_feedback = off",
+            ("ALTER SYSTEM SET hot_standby_feedback = on", "SELECT pg_reload_conf()"),
+            "run on the standby",
+        )
+
+
+def _slot_problems(
+    connection: Connection[Any], config: Config, server: Server
+) -> Iterator[Problem]:
+    slot = slots.read_slot(connection, config.advanced.slot_name)
+    if slot is None:
+        if server.slots_used >= server.slots_max:
+            yield Problem(
+                f"all {server.slots_max} replication slots are in use: drop one that isn't needed "
+                "(SELECT pg_drop_replication_slot(slot_name)), or allow more",
+                (f"ALTER SYSTEM SET max_replication_slots = {server.slots_max + 10}",),
+                RESTARTING,
+            )
+        return
+    try:
+        slots.judge_kind(slot, config)
+    except ConfigError as error:
+        yield Problem(
+            f"{error.message}: choose a different slot name, or remove it",
+            (f"SELECT pg_drop_replication_slot('{config.advanced.slot_name}')",),
+        )
+
+
+def _report(server: Server, config: Config) -> None:
+    """Say what may take the slot away from a capture that is stopped, or slow."""
+    slot = config.advanced.slot_name
+    if server.slot_keep_mb is None or server.slot_keep_mb < 0:
+        log.info(
+            "the server keeps WAL for the slot without a limit", slot=slot,
+            setting="max_slot_wal_keep_size",
+        )  # fmt: skip
+    else:
+        log.warning(
+            "the server drops changes that the slot needs beyond a limit",
+            slot=slot,
+            max_slot_wal_keep_size_mb=server.slot_keep_mb,
+            remedy="ALTER SYSTEM SET max_slot_wal_keep_size = -1",
+        )
+    if server.slot_idle:
+        log.warning(
+            "the server drops the slot of a capture that is stopped for too long",
+            slot=slot,
+            idle_replication_slot_timeout=server.slot_idle,
+            remedy="ALTER SYSTEM SET idle_replication_slot_timeout = 0",
+        )

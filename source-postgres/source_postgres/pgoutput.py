@@ -4,12 +4,15 @@ A batch is what one read from the server brought. Its rows are gathered per tabl
 column at a time, as a backfill's are; within a table their order is kept.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from struct import Struct
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from struct import Struct, unpack
 from typing import Final
 
-from estuary_cdk.errors import ConfigError
+import psycopg
+
+from estuary_cdk.errors import CdkError, DataError, shortened
 from estuary_cdk.kits.sql_cdc.database import Batch, Changes, Followed
 from estuary_cdk.kits.sql_cdc.packing import Part, packed
 from estuary_cdk.kits.sql_cdc.tables import TableId
@@ -17,11 +20,15 @@ from estuary_cdk.protocol.codec import encode_json
 from source_postgres.column_types import Mapped
 from source_postgres.documents import Heads, Origin, Transaction, lsn_text
 from source_postgres.rows import Template
+from source_postgres.tuples import UNCHANGED, Fields, Rows, Splitter, tuple_fields
 from source_postgres.values import NULL
 
-UNCHANGED: Final = b"\xfc"
 # Between 1970, where Unix counts from, and 2000, where PostgreSQL does.
 EPOCH_MS: Final = 946_684_800_000
+
+_INSERTED, _UPDATED, _COMMITTED, _BEGUN, _RELATED, _TRUNCATED = b"IUCBRT"
+_NEW, _KEY, _OLD = b"NKO"
+_CHANGES: Final = re.compile(rb"[IUD]+|[^IUD]", re.DOTALL)
 
 _UINT16: Final = Struct(">H").unpack_from
 _UINT32: Final = Struct(">I").unpack_from
@@ -29,7 +36,6 @@ _UINT64: Final = Struct(">Q").unpack_from
 _BEGIN: Final = Struct(">QqI").unpack_from
 _COMMIT: Final = Struct(">BQQq").unpack_from
 
-Fields = list[bytes]
 Record = tuple[bytes, int, bytes, Fields, bool]
 """Head of `_meta` up to the LSN, the LSN, the rest of `_meta`, fields, whether all are there."""
 
@@ -48,31 +54,6 @@ class Relation:
     names: tuple[str, ...]
     type_oids: tuple[int, ...]
     keys: tuple[bool, ...]
-
-
-def tuple_fields(data: bytes, at: int) -> tuple[Fields, bool, int]:
-    """Take a row apart: its fields, whether none was left out as unchanged, and where it ends."""
-    [count] = _UINT16(data, at)
-    at += 2
-    fields: Fields = []
-    take = fields.append
-    complete = True
-    for _ in range(count):
-        kind = data[at]
-        if kind == 116:
-            start = at + 5
-            at = start + _UINT32(data, at + 1)[0]
-            take(data[start:at])
-        elif kind == 110:
-            take(NULL)
-            at += 1
-        elif kind == 117:
-            take(UNCHANGED)
-            complete = False
-            at += 1
-        else:
-            raise ConfigError(f"can't decode a row: unknown kind of field {kind}")
-    return fields, complete, at
 
 
 def relation(data: bytes, at: int) -> Relation:
@@ -136,50 +117,146 @@ class TableDecoder:
             seen.names.index(name) for name in followed.table.key if name in seen.names
         )
         self._identity = self._primary or (self._key if seen.identity != "f" else ())
-        self.records: list[Record] = []
+        self._splitter = Splitter(len(seen.names))
+        self._messages: list[bytes] = []
+        self._heads: list[Heads] = []
+        self._layout = (0, 0)
         self.earlier: Changes | None = None
 
-    def insert(self, data: bytes, at: int, heads: Heads, lsn: int) -> None:
-        """Take an Insert's row."""
-        fields, complete, _ = tuple_fields(data, at + 1)
-        self.records.append((heads.create, lsn, heads.tail, fields, complete))
+    def take(self, messages: Sequence[bytes], heads: Heads, lsn_at: int, data_at: int) -> None:
+        """Take changes of one transaction, to be decoded together with others."""
+        self._layout = (lsn_at, data_at)
+        self._messages += messages
+        self._heads += [heads] * len(messages)
 
-    def update(self, data: bytes, at: int, heads: Heads, lsn: int) -> None:
-        """Take an Update's row; one whose key changed is a deletion and a creation."""
+    @property
+    def pending(self) -> bool:
+        """Whether changes wait to be decoded."""
+        return bool(self._messages)
+
+    def taken(self) -> Changes | None:
+        """Return the changes gathered so far, if there are any, and begin anew."""
+        messages, self._messages = self._messages, []
+        heads, self._heads = self._heads, []
+        earlier, self.earlier = self.earlier, None
+        if not messages:
+            return earlier
+        documents, keys = self._decoded(messages, heads)
+        if earlier is not None:
+            documents = [*earlier.documents, *documents]
+            keys = None if keys is None else [*(earlier.keys or ()), *keys]
+        return Changes(self.table_id, documents, keys)
+
+    def _decoded(
+        self, messages: list[bytes], heads: list[Heads]
+    ) -> tuple[list[bytes], list[bytes] | None]:
+        """Return documents of changes and the packed keys of their rows, if they are wanted."""
+        data_at = self._layout[1]
+        row_at = data_at + 6
+        rows: list[Rows] = []
+        other = [i for i, message in enumerate(messages) if message[row_at - 1] != _NEW]
+        if not other:
+            rows, other = self._splitter.split(messages, row_at)
+        elif len(other) < len(messages):
+            apart = set(other)
+            new = [i for i in range(len(messages)) if i not in apart]
+            found, rest = self._splitter.split([messages[i] for i in new], row_at)
+            rows = [replace(each, places=[new[i] for i in each.places]) for each in found]
+            other = sorted([*other, *(new[i] for i in rest)])
+        if len(rows) == 1 and not other:
+            documents = self._split(rows[0], messages, heads)
+            return documents, self._keys_of(rows[0].columns)
+        documents = []
+        places: list[int] = []
+        keys: list[bytes] = []
+        for each in rows:
+            documents += self._split(each, messages, heads)
+            places += each.places
+            keys += self._keys_of(each.columns) or ()
+        records: list[Record] = []
+        for place in other:
+            records += self._records(messages[place], heads[place])
+            places += [place] * (len(documents) + len(records) - len(places))
+        if records:
+            documents += self._documents(records)
+        order = sorted(range(len(documents)), key=places.__getitem__)
+        if self._position_key is None:
+            return [documents[i] for i in order], None
+        if records:
+            keys += self._keys_of(list(zip(*[record[3] for record in records], strict=True))) or ()
+        return [documents[i] for i in order], [keys[i] for i in order]
+
+    def _split(self, rows: Rows, messages: list[bytes], heads: list[Heads]) -> list[bytes]:
+        """Return the documents of rows that are in the table now."""
+        lsn_at, data_at = self._layout
+        if len(rows.places) < len(messages):
+            messages = [messages[i] for i in rows.places]
+            heads = [heads[i] for i in rows.places]
+        begins = [
+            head.create if message[data_at] == _INSERTED else head.update
+            for message, head in zip(messages, heads, strict=True)
+        ]
+        lsns = unpack(
+            f">{len(messages)}Q", b"".join([message[lsn_at : lsn_at + 8] for message in messages])
+        )
+        shape = self._shown
+        if rows.left_out:
+            shape = tuple(i for i in shape if i not in rows.left_out)
+        return self._template(shape).documents(
+            [begins, lsns, [head.tail for head in heads]], [rows.columns[i] for i in shape]
+        )
+
+    def _keys_of(self, columns: Sequence[Sequence[bytes]]) -> list[bytes] | None:
+        if self._position_key is None:
+            return None
+        packers = [packer_of(self._mapped[i]) for i in self._position_key]
+        keys = zip(*[columns[i] for i in self._position_key], strict=True)
+        return [pack_key(key, packers) for key in keys]
+
+    def _records(self, data: bytes, heads: Heads) -> Iterable[Record]:
+        lsn_at, data_at = self._layout
+        [lsn] = _UINT64(data, lsn_at)
+        kind, at = data[data_at], data_at + 5
+        if kind == _INSERTED:
+            fields = tuple_fields(data, at + 1)[0]
+            return [(heads.create, lsn, heads.tail, fields, UNCHANGED not in fields)]
+        if kind == _UPDATED:
+            return self._update(data, at, heads, lsn)
+        whole = data[at] == _OLD
+        fields = tuple_fields(data, at + 1)[0]
+        if not whole:
+            fields = self._only(fields, self._key)
+        return [(heads.delete, lsn, heads.tail, fields, whole)]
+
+    def _update(self, data: bytes, at: int, heads: Heads, lsn: int) -> Iterable[Record]:
+        """Decode an Update; one whose key changed is a deletion and a creation."""
         kind = data[at]
         old: Fields | None = None
-        if kind != 78:
-            old, _, at = tuple_fields(data, at + 1)
-        fields, complete, _ = tuple_fields(data, at + 1)
+        if kind != _NEW:
+            old, at = tuple_fields(data, at + 1)
+        fields = tuple_fields(data, at + 1)[0]
+        complete = UNCHANGED not in fields
         if old is None:
-            self.records.append((heads.update, lsn, heads.tail, fields, complete))
-            return
-        if kind == 79 and not complete:
+            return [(heads.update, lsn, heads.tail, fields, complete)]
+        if kind == _OLD and not complete:
             fields = [
                 before if after == UNCHANGED else after
                 for before, after in zip(old, fields, strict=True)
             ]
             complete = True
-        if kind == 75:
+        if kind == _KEY:
             old = self._only(old, self._key)
         if any(old[i] != fields[i] and fields[i] != UNCHANGED for i in self._identity):
-            gone = old if kind == 79 else self._only(old, self._key)
-            self.records.append((heads.delete, lsn, heads.tail, gone, kind == 79))
+            gone = old if kind == _OLD else self._only(old, self._key)
             if not complete:
                 fields = self._refetch(self.relation, self._mapped, self._identity, fields)
                 complete = UNCHANGED not in fields
-            self.records.append((heads.create, lsn, heads.tail, fields, complete))
-            return
+            return [
+                (heads.delete, lsn, heads.tail, gone, kind == _OLD),
+                (heads.create, lsn, heads.tail, fields, complete),
+            ]
         before = b'%b,"before":{%b}}' % (heads.tail[:-1], self._members(old))
-        self.records.append((heads.update, lsn, before, fields, complete))
-
-    def delete(self, data: bytes, at: int, heads: Heads, lsn: int) -> None:
-        """Take a Delete's row: all of it, or its key."""
-        whole = data[at] == 79
-        fields, _, _ = tuple_fields(data, at + 1)
-        if not whole:
-            fields = self._only(fields, self._key)
-        self.records.append((heads.delete, lsn, heads.tail, fields, whole))
+        return [(heads.update, lsn, before, fields, complete)]
 
     @staticmethod
     def _only(fields: Fields, positions: tuple[int, ...]) -> Fields:
@@ -196,25 +273,6 @@ class TableDecoder:
                 name = encode_json(self.relation.names[index])
                 parts.append(b"%b:%b" % (name, value))
         return b",".join(parts)
-
-    def taken(self) -> Changes | None:
-        """Return the changes gathered so far, if there are any, and begin anew."""
-        records, self.records = self.records, []
-        earlier, self.earlier = self.earlier, None
-        if not records:
-            return earlier
-        keys = None
-        if self._position_key is not None:
-            mapped = [self._mapped[i] for i in self._position_key]
-            packers = [packer_of(each) for each in mapped]
-            keys = [
-                pack_key([record[3][i] for i in self._position_key], packers) for record in records
-            ]
-        documents = self._documents(records)
-        if earlier is not None:
-            documents = [*earlier.documents, *documents]
-            keys = None if keys is None else [*(earlier.keys or ()), *keys]
-        return Changes(self.table_id, documents, keys)
 
     def _documents(self, records: list[Record]) -> list[bytes]:
         if all(record[4] for record in records):
@@ -237,17 +295,17 @@ class TableDecoder:
 
     def _shaped(self, records: list[Record], shape: tuple[int, ...]) -> list[bytes]:
         """Convert rows that have the same columns."""
+        heads, lsns, tails, rows, _ = zip(*records, strict=True)
+        columns = list(map(list, zip(*rows, strict=True)))
+        return self._template(shape).documents([heads, lsns, tails], [columns[i] for i in shape])
+
+    def _template(self, shape: tuple[int, ...]) -> Template:
         form = self._templates.get(shape)
         if form is None:
             names = [self.relation.names[i] for i in shape]
             types = [self._mapped[i] for i in shape]
             form = self._templates[shape] = Template(b"%b%d%b", names, types)
-        heads, lsns, tails, rows, _ = zip(*records, strict=True)
-        columns = list(map(list, zip(*rows, strict=True)))
-        return form.documents([heads, lsns, tails], [columns[i] for i in shape])
-
-
-_INSERTED, _UPDATED, _COMMITTED, _BEGUN, _RELATED, _TRUNCATED = b"IUCBRT"
+        return form
 
 
 def packer_of(mapped: Mapped) -> Callable[[bytes], Part]:
@@ -260,9 +318,6 @@ def packer_of(mapped: Mapped) -> Callable[[bytes], Part]:
     if mapped.schema.get("contentEncoding"):
         return lambda raw: bytes.fromhex(raw[2:].decode())
     return lambda raw: raw.decode()
-
-
-_ROWS: Final = frozenset(b"IUD")
 
 
 class Decoder:
@@ -302,7 +357,21 @@ class Decoder:
         """Decode messages, each with its LSN and its data at an offset.
 
         Returns a batch up to the last commit and one of what comes after it, as far as there are.
+        Raises DataError for messages that no server writes; whatever they are, for nothing else.
         """
+        try:
+            return self._batches(messages, lsn_at, data_at)
+        except (CdkError, psycopg.Error):
+            raise
+        except Exception as error:
+            # Broken bytes make any of many operations fail, and all mean the same.
+            raise DataError(
+                f"can't decode changes behind {lsn_text(self.position)}: the server sent what "
+                f"isn't pgoutput's ({type(error).__name__}: {shortened(str(error), 100)})",
+                hint="start the capture again; if it fails at the same place, report it",
+            ) from error
+
+    def _batches(self, messages: Sequence[bytes], lsn_at: int, data_at: int) -> list[Batch]:
         end = len(messages)
         while end and messages[end - 1][data_at] != _COMMITTED:
             end -= 1
@@ -325,26 +394,31 @@ class Decoder:
         return Batch(changes, position, truncated, altered)
 
     def _take(self, messages: Sequence[bytes], lsn_at: int, data_at: int) -> None:
-        tables, heads = self._tables, self._heads
-        for message in messages:
-            kind = message[data_at]
-            if kind in _ROWS:
-                [oid] = _UINT32(message, data_at + 1)
-                table = tables.get(oid)
-                if table is None or self._skipping:
-                    continue
-                head = heads.get(oid)
-                if head is None:
-                    head = heads[oid] = self._origin.heads(table.table_id, self._transaction)
-                [lsn] = _UINT64(message, lsn_at)
-                if kind == _INSERTED:
-                    table.insert(message, data_at + 5, head, lsn)
-                elif kind == _UPDATED:
-                    table.update(message, data_at + 5, head, lsn)
-                else:
-                    table.delete(message, data_at + 5, head, lsn)
-            else:
-                self._control(kind, message, data_at + 1)
+        kinds = bytes([message[data_at] for message in messages])
+        for found in _CHANGES.finditer(kinds):
+            first, end = found.span()
+            if found[0][0] not in b"IUD":
+                self._control(kinds[first], messages[first], data_at + 1)
+            elif not self._skipping:
+                self._rows(messages[first:end], lsn_at, data_at)
+
+    def _rows(self, messages: Sequence[bytes], lsn_at: int, data_at: int) -> None:
+        """Hand changes of one transaction to their tables."""
+        at, end = data_at + 1, data_at + 5
+        tables = {message[at:end] for message in messages}
+        for table in tables:
+            [oid] = _UINT32(table)
+            decoder = self._tables.get(oid)
+            if decoder is None:
+                continue
+            heads = self._heads.get(oid)
+            if heads is None:
+                heads = self._origin.heads(decoder.table_id, self._transaction)
+                self._heads[oid] = heads
+            of_table = messages
+            if len(tables) > 1:
+                of_table = [message for message in messages if message[at:end] == table]
+            decoder.take(of_table, heads, lsn_at, data_at)
 
     def _control(self, kind: int, message: bytes, at: int) -> None:
         if kind == _COMMITTED:
@@ -375,7 +449,7 @@ class Decoder:
             return
         before = self._tables.get(seen.oid)
         decoder = TableDecoder(seen, followed, self._lookup, self._refetch)
-        if before is not None and before.records:
+        if before is not None and before.pending:
             # The rows so far had other columns; they stay what they are.
             decoder.earlier = before.taken()
         self._tables[seen.oid] = decoder

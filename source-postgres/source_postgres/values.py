@@ -48,6 +48,8 @@ _ESCAPES: Final = {
     ]
 }
 _FIFTH: Final = itemgetter(4)
+# Without the prefix; nothing is left of a NULL.
+_DIGITS: Final = itemgetter(slice(2, 2 + 2 * VALUE_BYTES_MAX))
 _SURROGATE: Final = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
     rb"|\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -56,7 +58,7 @@ _SURROGATE: Final = re.compile(
 
 def verbatim(column: Column) -> Column:
     """Convert what is JSON already: integers, and arrays of numbers in JSON's brackets."""
-    if NULL in column:
+    if NULL in b"".join(column):
         return [b"null" if value == NULL else value for value in column]
     return column
 
@@ -68,7 +70,7 @@ def plain(column: Column) -> Column:
 
 def bare_plain(column: Column) -> Column | None:
     """Do what `plain` does, without the quotes."""
-    return None if NULL in column else column
+    return None if NULL in b"".join(column) else column
 
 
 def bare_text(column: Column) -> Column | None:
@@ -142,20 +144,19 @@ def bare_date(column: Column) -> Column | None:
 
 def bare_bytea(column: Column) -> Column | None:
     """Do what `bytea` does, without the quotes."""
-    if NULL in column:
-        return None
-    return [
-        b2a_base64(unhexlify(value[2 : 2 + 2 * VALUE_BYTES_MAX]), newline=False) for value in column
-    ]
+    # Base64 comes with a line break, which is as good as a separator.
+    encoded = b"".join(map(b2a_base64, map(unhexlify, map(_DIGITS, column)))).split(b"\n")
+    encoded.pop()
+    return encoded if NULL not in b"".join(column) else None
 
 
 def bytea(column: Column) -> Column:
     """Convert bytes to base64."""
+    encoded = b"".join(map(b2a_base64, map(unhexlify, map(_DIGITS, column)))).split(b"\n")
+    encoded.pop()
     return [
-        b'"%b"' % b2a_base64(unhexlify(value[2 : 2 + 2 * VALUE_BYTES_MAX]), newline=False)
-        if value != NULL
-        else b"null"
-        for value in column
+        b"null" if value == NULL else b'"%b"' % text
+        for value, text in zip(column, encoded, strict=True)
     ]
 
 
@@ -231,10 +232,13 @@ def _offset(value: bytes) -> bytes:
 def json(column: Column) -> Column:
     """Convert JSON, byte for byte but for line breaks between tokens and lone surrogates."""
     joined = SEPARATOR.join(column)
-    if len(joined) > VALUE_BYTES_MAX:
+    long = len(joined) > VALUE_BYTES_MAX
+    if long:
         joined = SEPARATOR.join([_json_cut(value) for value in column])
     if NULL in joined:
         joined = joined.replace(NULL, b"null")
+    elif not (b"\\" in joined or b"\n" in joined or b"\r" in joined):
+        return joined.split(SEPARATOR) if long else column
     if b"\n" in joined or b"\r" in joined:
         # Inside strings they are escaped: these are whitespace.
         joined = joined.replace(b"\n", b" ").replace(b"\r", b" ")

@@ -12,7 +12,6 @@ the tool, its peak memory; medians and ratios come last, as JSON.
 
 import argparse
 import asyncio
-import os
 import resource
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -134,7 +134,7 @@ def lines_query(values: list[str], where: str, *, document: bool, exists: bool) 
     doc = f"', \"doc\":' || json_build_object({pairs})" if document else "''"
     flag = ',"exists":true' if exists else ""
     store = (
-        f"select '{{\"store\":{{\"key\":[' || id || '],\"values\":' || json_build_array({array}) "
+        f'select \'{{"store":{{"key":[\' || id || \'],"values":\' || json_build_array({array}) '
         f"|| {doc} || '{flag}}}}}' from bench.events where {where} order by id"
     )
     return f"copy ({store}) to stdout (format csv, quote E'\\x01')"
@@ -142,10 +142,9 @@ def lines_query(values: list[str], where: str, *, document: bool, exists: bool) 
 
 def written(cluster, query: str, path: Path) -> None:
     with psycopg.connect(cluster.conninfo) as db, path.open("wb") as out:
-        with db.cursor().copy(query.encode()) as copy:
-            for block in copy:
-                # CSV with a quote that never occurs still doubles nothing; strip its wrapping.
-                out.write(bytes(block).replace(b"\x01", b""))
+        for block in _copy_out(db, query):
+            # What the server put around each line, a quote that never occurs inside, goes again.
+            out.write(bytes(block).replace(b"\x01", b""))
 
 
 def used() -> tuple[float, float]:
@@ -165,12 +164,21 @@ def measured(act) -> dict:
 def blocks(path: Path):
     """Yield the lines of a transaction at a time."""
     with path.open("rb") as file:
-        while lines := b"".join(line for _, line in zip(range(ROWS_PER_TRANSACTION), file)):
+        while lines := b"".join(islice(file, ROWS_PER_TRANSACTION)):
             yield lines
 
 
 def copied(cluster, source: str, destination: str) -> None:
-    psql = [cluster.bin / "psql", "-qX", "-h", "127.0.0.1", "-p", str(cluster.port), "-U", "postgres"]
+    psql = [
+        cluster.bin / "psql",
+        "-qX",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(cluster.port),
+        "-U",
+        "postgres",
+    ]
     reading = subprocess.Popen(
         [*psql, "-d", source, "-c", "copy bench.events to stdout"], stdout=subprocess.PIPE
     )
@@ -193,9 +201,7 @@ def run_ours(endpoint: Endpoint, path: Path) -> dict:
 
 
 UPDATE = "update bench.events t set {} from staged s where t.id = s.id"
-UPSERT = (
-    "insert into bench.events select * from staged on conflict (id) do update set {}"
-)
+UPSERT = "insert into bench.events select * from staged on conflict (id) do update set {}"
 
 
 def by_hand(cluster, database: str, every: int) -> float:
@@ -207,7 +213,9 @@ def by_hand(cluster, database: str, every: int) -> float:
         with psycopg.connect(cluster.conninfo, dbname=database, autocommit=True) as db:
             rows = b"".join(
                 bytes(block)
-                for block in _copy_out(db, f"copy (select * from bench.events where id % {every} = 0) to stdout")
+                for block in _copy_out(
+                    db, f"copy (select * from bench.events where id % {every} = 0) to stdout"
+                )
             )
             started = time.perf_counter()
             db.execute("begin")
@@ -244,7 +252,10 @@ def main() -> None:
         cluster.execute("vacuum analyze bench.events")
         new, changed = Path(folder, "new"), Path(folder, "changed")
         for run in range(asked.runs):
-            with cluster.new_database(f"limit{run}") as limit, cluster.new_database(f"ours{run}") as ours:
+            with (
+                cluster.new_database(f"limit{run}") as limit,
+                cluster.new_database(f"ours{run}") as ours,
+            ):
                 endpoint = Endpoint(cluster, ours, document=document)
                 endpoint.build()
                 if run == 0:

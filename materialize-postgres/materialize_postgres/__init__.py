@@ -16,6 +16,9 @@ materialization = Materialization(
     open=open_transactor,
     path=path,
     adopt_existing=lambda _config, resource: resource.adopt_existing,
+    ser_policy=lambda config: config.truncation,
+    rebuilds=lambda config: config.advanced.no_flow_document,
+    schedule=lambda config: config.schedule,
     docs="https://go.estuary.dev/materialize-postgresql",
 )
 

@@ -1,6 +1,6 @@
 """What a user configures: a database for the task, a table for each binding."""
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import field_validator, model_validator
 
@@ -14,10 +14,30 @@ from estuary_cdk.kits.postgres import (
     with_credentials,
 )
 from estuary_cdk.kits.sql.statements import CHECKPOINTS
+from estuary_cdk.materialize import SyncSchedule
+from estuary_cdk.protocol.flow import SerPolicy
+
+TRUNCATION: Final = SerPolicy(
+    str_truncate_after=1 << 16, nested_obj_truncate_after=1000, array_truncate_after=1000
+)
 
 
 class Advanced(TlsSettings):
     """Settings that few need."""
+
+    no_flow_document: bool = setting(
+        default=False,
+        title="Exclude Flow Document",
+        description="Leave the whole document out of the tables. It is then made of its "
+        "properties' columns wherever it is needed, so that all of them become columns.",
+    )
+    truncate_fields: bool = setting(
+        default=False,
+        alias="truncateFields",
+        title="Truncate Fields",
+        description="Shorten strings of more than 64 KiB, and arrays and objects of more than "
+        "1000 items.",
+    )
 
 
 class Config(EndpointConfig):
@@ -42,6 +62,13 @@ class Config(EndpointConfig):
         title="Hard Delete",
         description="Delete the row of a deleted document. By default the row stays and says so "
         'in its column "_meta/op".',
+    )
+    schedule: SyncSchedule | None = setting(
+        None,
+        alias="syncSchedule",
+        title="Sync Schedule",
+        description="When to update the tables, where that isn't as soon as there is something "
+        "to do.",
     )
     advanced: Advanced = setting(
         default_factory=Advanced,
@@ -71,6 +98,11 @@ class Config(EndpointConfig):
     def server(self) -> Server:
         """The server, as connections to it need it."""
         return Server(self.address, self.database, self.user, self.credentials, self.advanced)
+
+    @property
+    def truncation(self) -> SerPolicy | None:
+        """What the runtime is to shorten."""
+        return TRUNCATION if self.advanced.truncate_fields else None
 
 
 class Resource(ResourceConfig):

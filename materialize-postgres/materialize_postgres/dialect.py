@@ -177,5 +177,8 @@ POSTGRES: Final = replace(
 )
 """The dialect of PostgreSQL 12 and later."""
 
+REBUILDING: Final = replace(POSTGRES, types=replace(POSTGRES.types, either=JSONB))
+"""The dialect where documents are made of columns: they tell `1` from `"1"`."""
+
 WIDER: Final = {"BIGINT": NUMERIC, "DOUBLE PRECISION": NUMERIC}
 """The type that holds what is beyond the range of another."""

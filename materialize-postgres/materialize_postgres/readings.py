@@ -11,6 +11,7 @@ A reading decodes in bulk what PostgreSQL takes as it is spelled; the rest goes 
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -19,14 +20,10 @@ from msgspec import Raw
 
 from estuary_cdk.kits.sql import Reading
 from estuary_cdk.kits.sql import readings as kit
+from estuary_cdk.kits.sql.readings import storable
 
 EXPONENT_MAX: Final = 16_000
 
-_SURROGATE: Final = re.compile(
-    r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|"
-    r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\u0000)"
-)
-_PAIR_LENGTH: Final = 12
 _REPLACEMENT: Final = "\ufffd"
 _NUMBER: Final = re.compile(rb'"?[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE]([-+]?\d+))?"?')
 _WORDS: Final = frozenset(
@@ -34,9 +31,9 @@ _WORDS: Final = frozenset(
 )
 _CLOCK: Final = r"(?:[01]\d|2[0-4]):[0-5]\d:(?:[0-5]\d(?:\.\d+)?|60)"
 _ZONE: Final = r"(?:[zZ]|[+-](?:0\d|1[0-4]):[0-5]\d)"
-_DATE_PATTERN: Final = r"^(?!0000)\d{4}-\d\d-\d\d$"
-_MOMENT_PATTERN: Final = rf"^(?!0000)\d{{4}}-\d\d-\d\d[Tt ]{_CLOCK}{_ZONE}$"
-_TIME_PATTERN: Final = rf"^{_CLOCK}{_ZONE}$"
+_DATE_LENGTH: Final = 11
+_MOMENT_PATTERN: Final = re.compile(rf"(?!0000)\d{{4}}-\d\d-\d\d[Tt ]{_CLOCK}{_ZONE}\Z")
+_TIME_PATTERN: Final = re.compile(rf"{_CLOCK}{_ZONE}\Z")
 _MOMENT: Final = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)"
     r"(?P<zone>[zZ]|[+-]\d\d:?\d\d)?"
@@ -45,21 +42,11 @@ _TIME: Final = re.compile(r"(?P<clock>\d\d:\d\d:\d\d(?:\.\d+)?)(?P<zone>[zZ]|[+-
 _UUID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
-def _storable(found: re.Match[str]) -> str:
-    escape = found[2]
-    return found[0] if len(escape) == _PAIR_LENGTH else found[1] + _REPLACEMENT
-
-
-def storable(text: str) -> str:
-    """Return JSON text with U+FFFD for what no text of PostgreSQL can hold."""
-    return _SURROGATE.sub(_storable, text) if "\\u" in text else text
-
-
 def _string(text: bytes) -> str:
     if text[:1] != b'"':
         raise ValueError("is no string")
     try:
-        decoded = msgspec.json.decode(storable(text.decode()).encode(), type=str)
+        decoded = msgspec.json.decode(storable(text), type=str)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ValueError(f"is no text: {error}") from error
     return decoded.replace("\x00", _REPLACEMENT)
@@ -75,8 +62,8 @@ def _raw_plain(raw: Raw) -> Any:
 
 
 def _raw_jsonb(raw: Raw) -> str | None:
-    text = str(raw, "utf-8")
-    return None if text == "null" else storable(text)
+    text = bytes(raw)
+    return None if text == b"null" else storable(text).decode()
 
 
 def _raw_json(raw: Raw) -> str | None:
@@ -174,8 +161,41 @@ def _uuid_key(text: bytes) -> str:
     return spelled
 
 
-def _matching(pattern: str) -> Any:
-    return Annotated[str, msgspec.Meta(pattern=pattern)] | None
+def _all_json(values: Sequence[Raw]) -> Sequence[str | None]:
+    joined = b"\n".join(values)
+    if b"\\u" in joined:
+        return list(map(_raw_jsonb, values))
+    return [None if text == "null" else text for text in joined.decode().split("\n")]
+
+
+def _all_numeric(values: Sequence[Raw]) -> Sequence[Raw | None]:
+    odd = b"\n".join(values).translate(None, b'0123456789.-"\n')
+    if odd.replace(b"null", b""):
+        return list(map(_raw_numeric, values))
+    return values
+
+
+def _all_dates(values: Sequence[str | None]) -> Sequence[str | None]:
+    given = list(filter(None, values))
+    joined = "\n".join(["", *given])
+    if len(joined) != len(given) * _DATE_LENGTH or "\n0000" in joined:
+        raise ValueError("not all are plain dates")
+    return values
+
+
+def _all_moments(values: Sequence[str | None]) -> Sequence[str | None]:
+    given = list(filter(None, values))
+    joined = "\n".join(["", *given, ""])
+    plain = joined.count("Z\n") == len(given) and "\n0000" not in joined and ":60" not in joined
+    if not plain and not all(map(_MOMENT_PATTERN.match, given)):
+        raise ValueError("not all are plain moments")
+    return values
+
+
+def _all_times(values: Sequence[str | None]) -> Sequence[str | None]:
+    if not all(map(_TIME_PATTERN.match, filter(None, values))):
+        raise ValueError("not all are plain times")
+    return values
 
 
 TEXT: Final = Reading(str | None, _string)
@@ -184,21 +204,21 @@ PLAIN_TEXT: Final = Reading(Raw, _plain, _raw_plain)
 """Strings as their text, everything else as its JSON text: numbers exactly as spelled."""
 JSON: Final = Reading(Raw, bytes.decode, _raw_json)
 """Any value as its JSON text, byte for byte."""
-JSONB: Final = Reading(Raw, lambda text: storable(text.decode()), _raw_jsonb)
+JSONB: Final = Reading(Raw, lambda text: storable(text).decode(), _raw_jsonb, _all_json)
 """Any value as JSON, without what JSONB can't hold."""
-NUMERIC: Final = Reading(Raw, _numeric, _raw_numeric)
+NUMERIC: Final = Reading(Raw, _numeric, _raw_numeric, _all_numeric)
 """Numbers, and strings that spell one, of any size and with all their digits."""
 BYTEA: Final = Reading(
     bytes | None, lambda text: _hexadecimal(kit.BYTES.patient(text)), _hexadecimal
 )
 """Base64 strings as the bytes they spell."""
-DATE: Final = Reading(_matching(_DATE_PATTERN), _date)
+DATE: Final = Reading(str | None, _date, convert_all=_all_dates)
 """Dates of the years 0000 to 9999."""
-TIMESTAMPTZ: Final = Reading(_matching(_MOMENT_PATTERN), _moment)
+TIMESTAMPTZ: Final = Reading(str | None, _moment, convert_all=_all_moments)
 """Moments with a zone."""
-TIMETZ: Final = Reading(_matching(_TIME_PATTERN), _time)
+TIMETZ: Final = Reading(str | None, _time, convert_all=_all_times)
 """Times of day with their offset; one without is taken for UTC."""
-UUID_KEY: Final = Reading(_matching(_UUID_PATTERN), _uuid_key)
+UUID_KEY: Final = Reading(Annotated[str, msgspec.Meta(pattern=_UUID_PATTERN)], _uuid_key)
 """Uuids in the one spelling that PostgreSQL gives back."""
 AS_SPELLED: Final = TEXT
 """Strings that PostgreSQL reads by itself: uuid, inet, macaddr, interval."""

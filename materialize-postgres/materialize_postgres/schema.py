@@ -13,7 +13,7 @@ from typing import Final
 
 from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.failpoints import failpoint
-from estuary_cdk.kits.sql import statements
+from estuary_cdk.kits.sql import Dialect, statements
 from estuary_cdk.kits.sql.alterations import alterations
 from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize import (
@@ -27,7 +27,7 @@ from estuary_cdk.materialize import (
     Table,
 )
 from materialize_postgres.config import Config, Resource
-from materialize_postgres.dialect import POSTGRES, folded, literal, quote
+from materialize_postgres.dialect import POSTGRES, REBUILDING, folded, literal, quote
 from materialize_postgres.session import PostgresSession, session
 
 log = get_logger(__name__)
@@ -67,6 +67,11 @@ def path(config: Config, resource: Resource) -> Path:
     return (folded(resource.namespace or config.namespace), folded(resource.table))
 
 
+def dialect_of(config: Config) -> Dialect:
+    """Return the dialect that a config asks for."""
+    return REBUILDING if config.advanced.no_flow_document else POSTGRES
+
+
 @contextmanager
 def connect(config: Config) -> Iterator["PostgresDestination"]:
     """Connect for looking at the tables and changing them."""
@@ -80,7 +85,7 @@ class PostgresDestination:
     def __init__(self, opened: PostgresSession, config: Config) -> None:
         self._session = opened
         self._config = config
-        self.rules: Rules = POSTGRES.rules()
+        self.rules: Rules = dialect_of(config).rules()
 
     def tables(self, paths: Sequence[Path]) -> Sequence[Table | None]:
         """Return what is at each path now.

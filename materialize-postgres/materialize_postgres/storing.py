@@ -17,11 +17,12 @@ from estuary_cdk.kits.sql import BeyondRangeError, Target, TargetColumn, target
 from estuary_cdk.kits.sql.alterations import retyped
 from estuary_cdk.kits.sql.csv_rows import csv_rows
 from estuary_cdk.logs import get_logger
-from estuary_cdk.materialize import Binding, Column, Keys, Loaded, Stores, Table
+from estuary_cdk.materialize import Binding, Column, Keys, Loaded, Stores
 from materialize_postgres import statements
-from materialize_postgres.config import Resource
+from materialize_postgres.config import Config, Resource
 from materialize_postgres.dialect import POSTGRES, WIDER, quote
-from materialize_postgres.schema import existing_tables
+from materialize_postgres.rebuilding import rebuilt
+from materialize_postgres.schema import dialect_of, existing_tables
 from materialize_postgres.session import PostgresSession
 
 log = get_logger(__name__)
@@ -54,15 +55,18 @@ class Stream:
 class Storing:
     """What a binding's rows take: its table, its streams, its readers."""
 
-    def __init__(self, binding: Binding[Resource], existing: Table | None) -> None:
+    def __init__(self, binding: Binding[Resource], into: Target) -> None:
         self.index = binding.index
         self.standard = not binding.delta_updates
-        self.into_table(target(POSTGRES, binding, existing))
+        self._binding = binding
+        self.into_table(into)
 
     def into_table(self, into: Target) -> None:
         """Prepare all that depends on the types of the columns."""
         self.into = into
         self.name = ".".join(into.path)
+        whole = into.document
+        self.document = rebuilt(self._binding, into) if whole is None else f"t.{quote(whole.name)}"
         values = (*into.keys, *into.values)
         self.key_rows = csv_rows(self.name, into.keys)
         self.rows = csv_rows(self.name, values)
@@ -84,14 +88,17 @@ class CopyStrategy:
         self,
         session: PostgresSession,
         bindings: Sequence[Binding[Resource]],
-        *,
-        hard_delete: bool,
+        config: Config,
     ) -> None:
         self._session = session
-        self._hard_delete = hard_delete
+        self._hard_delete = config.hard_delete
+        dialect = dialect_of(config)
         paths = [binding.path for binding in bindings]
         there = existing_tables(session, paths)
-        self._storing = [Storing(*pair) for pair in zip(bindings, there, strict=True)]
+        self._storing = [
+            Storing(binding, target(dialect, binding, table))
+            for binding, table in zip(bindings, there, strict=True)
+        ]
         self._touched: set[int] = set()
         self._waiting_bytes = 0
 
@@ -121,10 +128,7 @@ class CopyStrategy:
             if storing.wanted.rows == 0:
                 continue
             self._sent(storing.wanted)
-            if storing.into.document is None:
-                raise ContractError(f"can't load from {storing.name!r}: it has no document")
-            document = f"t.{quote(storing.into.document.name)}"
-            query = statements.load_staged(storing.into, storing.wanted.table, document)
+            query = statements.load_staged(storing.into, storing.wanted.table, storing.document)
             for documents in _batches(self._session.copied_out(query)):
                 yield Loaded(index, documents)
             storing.wanted.rows = 0

@@ -17,7 +17,7 @@ def open_transactor(
 ) -> Iterator[SqlTransactor]:
     """Connect for a session of transactions."""
     with session(config) as opened:
-        strategy = CopyStrategy(opened, bindings, hard_delete=config.hard_delete)
+        strategy = CopyStrategy(opened, bindings, config)
         yield SqlTransactor(
             "materialize-postgres",
             opened,

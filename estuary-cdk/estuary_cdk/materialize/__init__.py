@@ -22,6 +22,7 @@ from estuary_cdk.materialize.patterns import (
     Stores,
     Transactor,
 )
+from estuary_cdk.materialize.schedule import SyncSchedule
 
 __all__ = [
     "AddColumns",
@@ -47,6 +48,7 @@ __all__ = [
     "Rules",
     "Shard",
     "Stores",
+    "SyncSchedule",
     "Table",
     "Transactor",
     "TruncateTable",

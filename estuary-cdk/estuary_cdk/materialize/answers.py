@@ -86,13 +86,14 @@ def validated(materialization: Materializing, request: Validate) -> Validated:
             existing=tables[index],
             last=last_binding(request.last_materialization, path),
             adopt_existing=materialization.adopt_existing(config, resource),
+            rebuilds=materialization.rebuilds(config),
         )
         return lambda: ValidatedBinding(
             resource_path=list(path),
             projection_constraints=constraints(proposal),
             delta_updates=delta_updates,
             case_insensitive_fields=rules.case_insensitive,
-            ser_policy=materialization.ser_policy,
+            ser_policy=materialization.ser_policy(config),
         )
 
     return Validated(bindings=_collected("bindings", [judging(i) for i in range(len(paths))]))

@@ -32,6 +32,7 @@ from estuary_cdk.protocol.message import ABSENT, present
 
 CURRENT = "This location is part of the current materialization"
 ROOT_REQUIRED = "The root document must be materialized"
+PART_REQUIRED = "The property is needed to make the document of its columns"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class Proposal:
     """A binding someone wants, and all that its constraints depend on.
 
     `field_config` holds what the user requires by field, `group_by` the key they chose if not the
-    collection's. `existing` is the table there now, `last` what was last bound to it.
+    collection's. `existing` is the table there now, `last` what was last bound to it. If it
+    `rebuilds`, documents are made of the columns of their properties.
     """
 
     collection: CollectionSpec
@@ -52,6 +54,7 @@ class Proposal:
     existing: Table | None = None
     last: MaterializationBinding | None = None
     adopt_existing: bool = False
+    rebuilds: bool = False
 
     @property
     def table(self) -> Table | None:
@@ -134,7 +137,7 @@ def _require_needed_names_fit(proposal: Proposal, judge: "_Judge") -> None:
 
 def _needed_pointers(proposal: Proposal) -> list[str]:
     keys = [each.ptr for each in proposal.collection.projections if _is_key(proposal, each)]
-    return [*keys, ""]
+    return keys if proposal.rebuilds else [*keys, ""]
 
 
 class _Judge:
@@ -224,6 +227,8 @@ class _Judge:
             yield from self._document_constraints(existing)
         elif is_key and not self._proposal.delta_updates:
             yield from self._key_constraints(existing)
+        elif self._is_part(projection) and not self._was_key(projection):
+            yield LOCATION_REQUIRED, PART_REQUIRED
         elif existing is None:
             yield _opinion(projection)
         elif self._was_key(projection):
@@ -243,6 +248,11 @@ class _Judge:
         standard = not self._proposal.delta_updates
         return standard and self._last_keys is not None and projection.field in self._last_keys
 
+    def _is_part(self, projection: Projection) -> bool:
+        """Tell whether a document can't be made again without this property of its root."""
+        rebuilds = self._proposal.rebuilds and not self._proposal.delta_updates
+        return rebuilds and projection.ptr.count("/") == 1
+
     def _key_constraints(self, existing: Column | None) -> Iterator[tuple[str, str]]:
         if self._last_keys is not None:
             yield FIELD_REQUIRED, "This field is a key in the current materialization"
@@ -258,6 +268,8 @@ class _Judge:
                 if existing
                 else (LOCATION_RECOMMENDED, "The root document should be materialized")
             )
+        elif self._proposal.rebuilds:
+            yield FIELD_OPTIONAL, CURRENT if existing else "The root document may be materialized"
         elif existing is not None:
             yield FIELD_REQUIRED, "This field is the document in the current materialization"
         else:

@@ -27,6 +27,7 @@ from estuary_cdk.errors import ConfigError
 from estuary_cdk.materialize.bindings import Binding, Path, Shard
 from estuary_cdk.materialize.destination import Destination
 from estuary_cdk.materialize.patterns import Transactor
+from estuary_cdk.materialize.schedule import SyncSchedule
 from estuary_cdk.protocol.flow import SerPolicy
 
 ConfigT = TypeVar("ConfigT", bound=EndpointConfig)
@@ -65,6 +66,15 @@ def never(_config: Any, _resource: Any) -> bool:
     return False
 
 
+def not_at_all(_config: Any) -> bool:
+    """Say no."""
+    return False
+
+
+def nothing(_config: Any) -> None:
+    """Say none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Materialization(Generic[ConfigT, ResourceT]):
     """A connector that materializes.
@@ -76,7 +86,10 @@ class Materialization(Generic[ConfigT, ResourceT]):
     - `path` and `delta_updates` are read from the resource's marked settings if not given.
     - with `adopt_existing(config, resource)` a new binding may use a table that is already there;
       every key is then loaded, for its rows weren't stored by the runtime.
-    - `ser_policy` makes the runtime truncate what is larger; nothing is truncated without.
+    - `ser_policy(config)` makes the runtime truncate what is larger; None truncates nothing.
+    - where `rebuilds(config)`, loaded documents are made of columns: the whole document needs no
+      column, and every property of it does.
+    - `schedule(config)` says when transactions are acknowledged; None for at once.
 
     The contexts are entered, used and left in one thread.
     """
@@ -91,7 +104,9 @@ class Materialization(Generic[ConfigT, ResourceT]):
     path: Callable[[ConfigT, ResourceT], Path] = marked_path
     delta_updates: Callable[[ConfigT, ResourceT], bool] = marked_delta_updates
     adopt_existing: Callable[[ConfigT, ResourceT], bool] = never
-    ser_policy: SerPolicy | None = None
+    ser_policy: Callable[[ConfigT], SerPolicy | None] = nothing
+    rebuilds: Callable[[ConfigT], bool] = not_at_all
+    schedule: Callable[[ConfigT], SyncSchedule | None] = nothing
 
     def main(self) -> NoReturn:
         """Serve the protocol on stdin and stdout, then exit the process."""

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
+from estuary_cdk.clock import Clock, SystemClock
 from estuary_cdk.config import parse
 from estuary_cdk.logs import get_logger, status
 from estuary_cdk.materialize.answers import applied, specification, validated
@@ -17,9 +18,10 @@ from estuary_cdk.materialize.commits import Commits, commits
 from estuary_cdk.materialize.conversation import Conversation
 from estuary_cdk.materialize.materialization import Materialization
 from estuary_cdk.materialize.patterns import Loads
+from estuary_cdk.materialize.schedule import Pace
 from estuary_cdk.materialize.specs import bindings_of
 from estuary_cdk.materialize.staging import Ledger
-from estuary_cdk.materialize.transactions import Transactions, open_session
+from estuary_cdk.materialize.transactions import Holding, Transactions, open_session
 from estuary_cdk.protocol.materialize import Apply, Open, Spec, Validate
 from estuary_cdk.transport import Reader, Thread, Writer
 
@@ -38,9 +40,12 @@ class Session:
     transactor: Loads
     commits: Commits
     load_all: bool
+    pace: Pace
 
 
-async def serve(materialization: Materializing, reader: Reader, writer: Writer) -> None:
+async def serve(
+    materialization: Materializing, reader: Reader, writer: Writer, *, clock: Clock | None = None
+) -> None:
     """Serve one conversation to its end; what isn't committed by then is undone.
 
     Raises ConfigError for what the user asked for, ProtocolError, Fenced, or whatever the
@@ -60,7 +65,8 @@ async def serve(materialization: Materializing, reader: Reader, writer: Writer) 
                     answer = _asking(applied, materialization, request)
                     await conversation.send(await thread.run(answer))
                 case Open():
-                    await _serve_session(materialization, request, conversation, thread)
+                    timing = clock or SystemClock()
+                    await _serve_session(materialization, request, conversation, thread, timing)
                     break
     finally:
         thread.stop()
@@ -72,7 +78,11 @@ def _asking(answer: Any, materialization: Materializing, request: Any) -> Any:
 
 
 async def _serve_session(
-    materialization: Materializing, request: Open, conversation: Conversation, thread: Thread
+    materialization: Materializing,
+    request: Open,
+    conversation: Conversation,
+    thread: Thread,
+    clock: Clock,
 ) -> None:
     contexts = ExitStack()
     try:
@@ -80,7 +90,12 @@ async def _serve_session(
         await open_session(conversation, thread, session.commits, load_all=session.load_all)
         status(f"Materializing {len(session.bindings)} bindings")
         await Transactions(
-            conversation, thread, session.bindings, session.transactor, session.commits
+            conversation,
+            thread,
+            session.bindings,
+            session.transactor,
+            session.commits,
+            Holding(session.pace, clock),
         ).run()
     except BaseException as error:
         await _left(thread, contexts, error)
@@ -101,6 +116,7 @@ def _opened(materialization: Materializing, request: Open, contexts: ExitStack) 
         transactor=transactor,
         commits=commits(transactor, ledger, bytes(request.state)),
         load_all=any(materialization.adopt_existing(config, each.resource) for each in bindings),
+        pace=Pace(materialization.schedule(config), spec.name),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Raw
 
+from estuary_cdk.clock import Clock
 from estuary_cdk.errors import ContractError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
@@ -23,6 +24,7 @@ from estuary_cdk.materialize.bindings import Binding
 from estuary_cdk.materialize.commits import Commits
 from estuary_cdk.materialize.conversation import Conversation
 from estuary_cdk.materialize.patterns import Keys, Loaded, Loads, Stores
+from estuary_cdk.materialize.schedule import Pace
 from estuary_cdk.protocol import materialize as messages
 from estuary_cdk.protocol.codec import loaded_block
 from estuary_cdk.protocol.flow import ConnectorState
@@ -37,6 +39,35 @@ LOADED_BLOCK_BYTES: Final = 1 << 18
 ResultT = TypeVar("ResultT")
 
 
+class Holding:
+    """Holds acknowledgements back as a schedule has it, but never once the runtime has gone."""
+
+    def __init__(self, pace: Pace, clock: Clock) -> None:
+        self.pace = pace
+        self._clock = clock
+        self._over = asyncio.Event()
+
+    def end(self) -> None:
+        """Hold nothing back from here on."""
+        self._over.set()
+
+    async def wait(self) -> None:
+        """Return when the last transaction may be acknowledged."""
+        seconds = self.pace.wait_s(self._clock.now())
+        if seconds <= 0:
+            return
+        log.info("the next transaction waits for the schedule", seconds=round(seconds))
+        waits = {
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(self._over.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+
 class Transactions:
     """Runs the transactions of one session, from Opened to the end of the requests."""
 
@@ -47,7 +78,9 @@ class Transactions:
         bindings: list[Binding[Any]],
         transactor: Loads,
         commits: Commits,
+        holding: Holding,
     ) -> None:
+        self._holding = holding
         self._conversation = conversation
         self._thread = thread
         self._bindings = bindings
@@ -63,6 +96,7 @@ class Transactions:
         async with asyncio.TaskGroup() as group:
             while (run := await self._conversation.run()) is not None:
                 await self._take(group, *run)
+            self._holding.end()
             await self._acknowledged()
 
     async def _take(self, group: asyncio.TaskGroup, kind: type, run: list[Any]) -> None:
@@ -88,6 +122,7 @@ class Transactions:
     async def _acknowledge(self, update: asyncio.Future[ConnectorState | None]) -> None:
         state = await update
         failpoint("materialize.acknowledged")
+        await self._holding.wait()
         await self._conversation.send(messages.Acknowledged(state=state))
 
     async def _acknowledged(self) -> None:
@@ -169,6 +204,7 @@ class Transactions:
         state = await self._thread.run(lambda: self._commits.commit(checkpoint or b"{}"))
         failpoint("materialize.committed")
         log.debug("transaction committed", loads=self._staged, stores=self._stored)
+        self._holding.pace.committed(self._stored)
         self._staged = self._stored = 0
         await self._conversation.send(messages.StartedCommit(state=state))
         failpoint("materialize.started_commit")

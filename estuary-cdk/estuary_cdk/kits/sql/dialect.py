@@ -50,6 +50,9 @@ def on_conflict(quote: Callable[[str], str], keys: Sequence[str], others: Sequen
     return f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
+_FORMATTED: Final = frozenset({Kind.STRING_INTEGER, Kind.STRING_NUMBER})
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnType:
     """A type of column: its spelling, how values get there, and how a parameter is wrapped."""
@@ -65,12 +68,15 @@ class TypeTable:
 
     A STRING with a format takes the type of `formats` if that has it. Key columns look in
     `key_kinds` and `key_formats` first. `as_text` holds what a user asked to cast to a string,
-    `document` whole documents, byte for byte, where objects have a type that keeps less.
+    `document` whole documents, byte for byte, where objects have a type that keeps less, and
+    `either` what is a number in one document and the string of one in another, where it matters
+    which it was.
     """
 
     kinds: Mapping[Kind, ColumnType]
     as_text: ColumnType
     document: ColumnType | None = None
+    either: ColumnType | None = None
     formats: Mapping[str, ColumnType] = field(default_factory=dict)
     key_kinds: Mapping[Kind, ColumnType] = field(default_factory=dict)
     key_formats: Mapping[str, ColumnType] = field(default_factory=dict)
@@ -82,11 +88,17 @@ class TypeTable:
             return self.as_text
         if wanted.is_document and self.document is not None:
             return self.document
+        if self.either is not None and shape.kind in _FORMATTED and _mixed(wanted):
+            return self.either
         found: list[ColumnType | None] = []
         if wanted.is_key:
             found = [self.key_formats.get(shape.format), self.key_kinds.get(shape.kind)]
         found += [self.formats.get(shape.format), self.kinds.get(shape.kind)]
         return next((each for each in found if each is not None), None)
+
+
+def _mixed(field: Field) -> bool:
+    return len(set(field.inference.types) - {"null"}) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ with one exception that is said in `DOUBLE`.
 
 import base64
 import binascii
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
@@ -21,6 +22,23 @@ from estuary_cdk.kits.sql.flattening import INT64_MAX, INT64_MIN
 INTEGER_DIGITS_MAX: Final = 4300
 
 
+_SURROGATE: Final = re.compile(
+    rb"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|"
+    rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\u0000)"
+)
+_PAIR_LENGTH: Final = 12
+_REPLACEMENT: Final = "\ufffd".encode()
+
+
+def storable(text: bytes) -> bytes:
+    """Return JSON text with U+FFFD for U+0000 and halves of surrogate pairs."""
+    return _SURROGATE.sub(_replaced, text) if b"\\u" in text else text
+
+
+def _replaced(found: re.Match[bytes]) -> bytes:
+    return found[0] if len(found[2]) == _PAIR_LENGTH else found[1] + _REPLACEMENT
+
+
 class BeyondRangeError(ValueError):
     """A number of the right kind that is too large for the column's type: a wider one holds it."""
 
@@ -31,11 +49,14 @@ class Reading:
 
     `wire` is the msgspec type of a value, `convert` what is done to each decoded one. `patient`
     reads one value's JSON text and raises ValueError, with a reason, for what can't be kept.
+    `convert_all` is what may be done to all values of a column at once in place of `convert`; it
+    raises ValueError if any needs patience.
     """
 
     wire: Any
     patient: Callable[[bytes], Any]
     convert: Callable[[Any], Any] | None = None
+    convert_all: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
 
 def _whole(text: bytes) -> int:

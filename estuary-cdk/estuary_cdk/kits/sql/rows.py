@@ -36,7 +36,7 @@ def row_reader(table: str, columns: Sequence[TargetColumn]) -> RowsOf:
         try:
             rows = decoder.decode(b"[" + b",".join(arrays) + b"]")
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return [_patient_row(table, columns, array) for array in arrays]
+            return [patient_row(table, columns, array) for array in arrays]
         if not converted or not rows:
             return rows
         by_column: list[Sequence[Any]] = list(zip(*rows, strict=True))
@@ -44,13 +44,14 @@ def row_reader(table: str, columns: Sequence[TargetColumn]) -> RowsOf:
             for index, convert in converted:
                 by_column[index] = list(map(convert, by_column[index]))
         except ValueError:
-            return [_patient_row(table, columns, array) for array in arrays]
+            return [patient_row(table, columns, array) for array in arrays]
         return list(zip(*by_column, strict=True))
 
     return rows_of
 
 
-def _patient_row(table: str, columns: Sequence[TargetColumn], array: bytes) -> Row:
+def patient_row(table: str, columns: Sequence[TargetColumn], array: bytes) -> Row:
+    """Read one JSON array value by value; raises DataError for one that its column can't hold."""
     return tuple(_patient_values(table, columns, array))
 
 

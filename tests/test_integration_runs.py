@@ -105,11 +105,12 @@ def test_rows_of_a_database_and_their_changes_become_rows():
     assert out.splitlines()[-1] == "source-postgres (dev): all 20 rows are as expected"
 
 
-def test_every_type_name_and_delete_becomes_what_the_snapshot_says():
-    process = start("materialize/run.sh", CONNECTOR="materialize-sqlite")
+@pytest.mark.parametrize("connector", ["materialize-sqlite", "materialize-postgres"])
+def test_every_type_name_and_delete_becomes_what_the_snapshot_says(connector):
+    process = start("materialize/run.sh", CONNECTOR=connector)
     out = ended(process)
     assert process.returncode == 0, out
-    last = "materialize-sqlite (dev): actions, columns and rows are as expected"
+    last = f"{connector} (dev): actions, columns and rows are as expected"
     assert out.splitlines()[-1] == last
 
 

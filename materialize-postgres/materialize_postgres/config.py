@@ -10,10 +10,12 @@ from estuary_cdk.kits.postgres import (
     Credentials,
     Server,
     TlsSettings,
+    Way,
     credentials_setting,
     with_credentials,
 )
 from estuary_cdk.kits.sql.statements import CHECKPOINTS
+from estuary_cdk.kits.tunnel import NetworkTunnel, network_tunnel_setting
 from estuary_cdk.materialize import SyncSchedule
 from estuary_cdk.protocol.flow import SerPolicy
 
@@ -70,6 +72,7 @@ class Config(EndpointConfig):
         description="When to update the tables, where that isn't as soon as there is something "
         "to do.",
     )
+    network_tunnel: NetworkTunnel | None = network_tunnel_setting()
     advanced: Advanced = setting(
         default_factory=Advanced,
         title="Advanced Options",
@@ -94,10 +97,9 @@ class Config(EndpointConfig):
     def _schema_is_named(cls, text: str) -> str:
         return _name(text) or "public"
 
-    @property
-    def server(self) -> Server:
-        """The server, as connections to it need it."""
-        return Server(self.address, self.database, self.user, self.credentials, self.advanced)
+    def server(self, way: Way | None = None) -> Server:
+        """Return the server, as connections to it need it."""
+        return Server(self.address, self.database, self.user, self.credentials, self.advanced, way)
 
     @property
     def truncation(self) -> SerPolicy | None:

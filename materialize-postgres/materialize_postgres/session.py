@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from psycopg import Connection, Copy, RawCursor, pq
 
-from estuary_cdk.kits.postgres import connect
+from estuary_cdk.kits.postgres import connect, host_and_port
+from estuary_cdk.kits.tunnel import forwarded
 from estuary_cdk.logs import get_logger
 from materialize_postgres.config import Config
 from materialize_postgres.mistakes import explained
@@ -138,8 +139,9 @@ def given_up() -> Iterator[None]:
 @contextmanager
 def session(config: Config) -> Iterator[PostgresSession]:
     """Open a session; what isn't committed at its end is rolled back."""
-    connection = connect(config.server, cursor_factory=RawCursor)
-    try:
-        yield PostgresSession(connection, config)
-    finally:
-        connection.close()
+    with forwarded(config.network_tunnel, *host_and_port(config.address)) as way:
+        connection = connect(config.server(way), cursor_factory=RawCursor)
+        try:
+            yield PostgresSession(connection, config)
+        finally:
+            connection.close()

@@ -63,6 +63,12 @@ def read_slot(connection: Connection[Any], name: str) -> Slot | None:
 def judge_kind(slot: Slot, config: Config) -> None:
     """Raise ConfigError for a slot that isn't ours to use."""
     name = config.advanced.slot_name
+    if slot.plugin is None:
+        raise ConfigError(
+            f"can't use replication slot {name!r}: it is a physical slot",
+            hint="choose a different slot name, or remove it: "
+            f"SELECT pg_drop_replication_slot('{name}')",
+        )
     if slot.database != config.database:
         raise ConfigError(
             f"can't use replication slot {name!r}: it exists in database {slot.database!r}, but "

@@ -136,6 +136,10 @@ class Cluster:
         mode = "immediate" if immediately else "fast"
         _run(self, "pg_ctl", "-D", str(self.directory / "data"), "-m", mode, "-w", "stop")
 
+    def promote(self) -> None:
+        """Make a standby a primary, and return once it takes writes."""
+        _run(self, "pg_ctl", "-D", str(self.directory / "data"), "-w", "promote")
+
     def start(self) -> None:
         """Start the server and return once it takes connections."""
         log = str(self.directory / "server.log")
@@ -185,18 +189,46 @@ def _guarded(directory: Path) -> Iterator[None]:
         yield
 
 
-def _initialise(cluster: Cluster, settings: Mapping[str, str]) -> None:
+@contextmanager
+def standby(primary: Cluster, *, settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """Run a standby of a cluster, which streams from it through the slot `standby` there."""
+    directory = Path(tempfile.mkdtemp(prefix="postgres-"))
+    cluster = Cluster(primary.version, directory, primary.bin, _free_port())
+    with _guarded(directory):
+        try:
+            _own(cluster)
+            _run(
+                cluster, "pg_basebackup", "-d", primary.conninfo, "-D", str(directory / "data"),
+                "-c", "fast", "-R", "-C", "-S", "standby", "--no-sync",
+            )  # fmt: skip
+            _configure(cluster, settings or {})
+            cluster.start()
+            yield cluster
+        finally:
+            _end(cluster)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _own(cluster: Cluster) -> None:
     user = _unprivileged()
     if user is not None:
         os.chown(cluster.directory, user.pw_uid, user.pw_gid)
+
+
+def _initialise(cluster: Cluster, settings: Mapping[str, str]) -> None:
+    _own(cluster)
     data = cluster.directory / "data"
     _run(
         cluster, "initdb", "-D", str(data), "-U", cluster.user, "-A", "trust", "-E", "UTF8",
         "--locale=C", "--no-sync",
     )  # fmt: skip
+    _configure(cluster, settings)
+
+
+def _configure(cluster: Cluster, settings: Mapping[str, str]) -> None:
     lines = [f"{name} = '{value}'" for name, value in settings.items()]
     lines += [f"port = {cluster.port}", f"unix_socket_directories = '{cluster.directory}'"]
-    with (data / "postgresql.conf").open("a") as conf:
+    with (cluster.directory / "data" / "postgresql.conf").open("a") as conf:
         conf.write("\n".join(lines) + "\n")
 
 

@@ -30,7 +30,7 @@ from flow_local.cli.projects import Project
 from flow_local.cli.relays import LEVELS, log_to_stderr, relay
 from flow_local.recovery import Database
 from flow_local.supervisor import Failure, until_stopped
-from flow_local.tasks import Task
+from flow_local.tasks import MaterializationTask, Task
 
 STDIN: Final = "-"
 
@@ -204,7 +204,8 @@ class _Previewer:
     ) -> preview.CapturePreview | preview.MaterializationPreview:
         clock = SystemClock()
         connector = connector_of(task, self.level)
-        one = preview.Preview(built_task.spec, connector, self.plan, _write, clock)
+        packs = isinstance(built_task, MaterializationTask) and built_task.packed_values
+        one = preview.Preview(built_task.spec, connector, self.plan, _write, clock, packs)
         if isinstance(task, Capture):
             return preview.CapturePreview(one)
         return preview.MaterializationPreview(one, self._feed(one, database))

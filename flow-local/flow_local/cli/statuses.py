@@ -11,7 +11,7 @@ from estuary_cdk.protocol.materialize import MaterializationSpec
 from flow_local.cli.projects import Project
 from flow_local.cli.tables import columns, sized, stdout
 from flow_local.recovery import Database, TaskRecord
-from flow_local.tasks.shards import latest
+from flow_local.tasks.shards import record_of, recorded
 from flow_local.tasks.sources import Checkpoint
 
 
@@ -62,7 +62,7 @@ def _statuses(database: Database, names: set[str] | None) -> Iterator[TaskStatus
             kind=_kind(record),
             version=record.version,
             state_bytes=len(record.state),
-            bindings=tuple(_bindings(record, _offsets(database, name, record), ends)),
+            bindings=tuple(_bindings(record, _offsets(database, name), ends)),
             in_catalog=names is None or name in names,
         )
 
@@ -82,9 +82,10 @@ class _Spec(msgspec.Struct):
     bindings: list[dict[str, msgspec.Raw]] = []
 
 
-def _offsets(database: Database, name: str, record: TaskRecord) -> dict[str, int]:
+def _offsets(database: Database, name: str) -> dict[str, int]:
     """Return through where all shards of a task have read each source."""
-    shards = [database.task(each) for each in latest(database.shards(name))] or [record]
+    ranges = recorded(database.shards(name))
+    shards = [database.task(record_of(name, each)) for each in ranges]
     each = [Checkpoint(shard.checkpoint).offsets for shard in shards]
     return {name: min(offsets.get(name, 0) for offsets in each) for name in set().union(*each)}
 

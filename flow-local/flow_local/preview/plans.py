@@ -38,6 +38,7 @@ class Preview:
     plan: Plan
     write: Callable[[bytes], None]
     clock: Clock
+    packs_values: bool = False
 
     @property
     def name(self) -> str:

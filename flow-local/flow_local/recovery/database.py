@@ -176,6 +176,27 @@ class Database:
             )
         failpoint("recovery.after_commit")
 
+    def recut(self, task: str, shards: Mapping[str, TaskRecord]) -> None:
+        """Replace what is recorded of a task's shards, by the names of their records.
+
+        Their states, checkpoints and greatest keys are; what the task itself has stays.
+        """
+        before = [(name,) for name in (task, *self.shards(task))]
+        progress = [(name, each.state, each.checkpoint) for name, each in shards.items()]
+        keys = [(name, *key) for name, each in shards.items() for key in each.max_keys.items()]
+        with self._translated("commit to"), self._transaction() as run:
+            run.executemany(
+                "UPDATE tasks SET state = NULL, checkpoint = NULL WHERE name = ?", before
+            )
+            run.executemany("DELETE FROM tasks WHERE name = ?", before[1:])
+            run.executemany("DELETE FROM max_keys WHERE task = ?", before)
+            run.executemany(
+                "INSERT INTO tasks (name, state, checkpoint) VALUES (?, ?, ?) ON CONFLICT (name) "
+                "DO UPDATE SET state = excluded.state, checkpoint = excluded.checkpoint",
+                progress,
+            )
+            run.executemany("INSERT INTO max_keys VALUES (?, ?, ?)", keys)
+
     def reset(self, task: str) -> None:
         """Forget a task: it will begin as if it had never run. Collections keep their documents."""
         records = [(name,) for name in (task, *self.shards(task))]

@@ -41,6 +41,10 @@ class Recovery:
         await self._thread.run(lambda: self._database.commit(commit))
         self._schemas.update(commit.inferred)
 
+    async def recut(self, task: str, shards: Mapping[str, TaskRecord]) -> None:
+        """See `Database.recut`."""
+        await self._thread.run(lambda: self._database.recut(task, shards))
+
     async def close(self) -> None:
         """Return when all calls have been made; there can be no more."""
         await self._thread.run(lambda: None)

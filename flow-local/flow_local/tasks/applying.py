@@ -1,6 +1,6 @@
 """Apply: preparing the endpoint for a built task before it opens, until nothing is left to do."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -25,14 +25,16 @@ SpecT = TypeVar("SpecT", capture.CaptureSpec, materialize.MaterializationSpec)
 _Ask = Callable[[bytes], Awaitable[Applied]]
 
 
-async def applied(run: Run, record: TaskRecord) -> bytes:
-    """Apply the task's spec and return the connector's state afterwards, both recorded.
+async def applied(run: Run, record: TaskRecord, shards: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Apply the task's spec; return the connector's states afterwards, by record, all recorded.
 
+    `record` is the task's, `shards` has the states there are by their records' names. A state that
+    several have is shown to the connector once, and what it returns is for all of them; those that
+    hold something come first, for the work that they tell of is to be done before anything changes.
     Repeats while the connector returns state, at most ten times; then raises RemoteProtocolError.
     """
     run.progress.phase = "applying"
     ask, spec = _asking(run, record)
-    state = record.state or EMPTY
     version = run.task.version
     if record.built_version != version:
         # Known before anything is done about it: what a first Apply had already made when it was
@@ -40,22 +42,34 @@ async def applied(run: Run, record: TaskRecord) -> bytes:
         built = Commit(run.task.name, built=spec, built_version=version)
         await run.world.recovery.commit(built)
         failpoint("apply.built")
+    states = {name: state or EMPTY for name, state in shards.items()}
+    unsettled = set(states.values())
     for _ in range(APPLIES_MAX):
-        answer = await ask(state)
-        failpoint("apply.asked")
-        if answer.action_description:
-            log.info("applied", task=run.task.name, actions=answer.action_description)
-        after = updated(state, answer.state)
-        if not _more(answer.state):
-            commit = Commit(run.task.name, spec=spec, version=version, state=after)
-            await run.world.recovery.commit(commit)
-            return after
-        state = after
-        await run.world.recovery.commit(Commit(run.task.name, state=state))
+        again: set[bytes] = set()
+        for state in sorted(unsettled, key=lambda each: (each == EMPTY, each)):
+            update = await _asked(run, ask, state)
+            after = updated(state, update)
+            if _more(update):
+                again.add(after)
+            for name in [name for name, each in states.items() if each == state != after]:
+                states[name] = after
+                await run.world.recovery.commit(Commit(name, state=after))
+        unsettled = again & set(states.values())
+        if not unsettled:
+            await run.world.recovery.commit(Commit(run.task.name, spec=spec, version=version))
+            return states
     raise RemoteProtocolError(
         f"can't apply {run.task.name!r}: after {APPLIES_MAX} times the connector still updates its "
         f"state"
     )
+
+
+async def _asked(run: Run, ask: _Ask, state: bytes) -> ConnectorState | None:
+    answer = await ask(state)
+    failpoint("apply.asked")
+    if answer.action_description:
+        log.info("applied", task=run.task.name, actions=answer.action_description)
+    return answer.state
 
 
 def _more(state: ConnectorState | None) -> bool:

@@ -65,7 +65,7 @@ async def run_capture(run: Run) -> None:
     record = await run.world.recovery.task(task.name)
     run.progress.bindings = [BindingProgress(name) for name in task.collections]
     identity = _identity(task.name, record)
-    identity.state = await applied(run, record)
+    identity.state = (await applied(run, record, {task.name: record.state}))[task.name]
     turns = asyncio.Lock()
     shards = [_Shard(run, task, identity, each, turns) for each in ranges(task.shards)]
     await together([_sessions(shard) for shard in shards])

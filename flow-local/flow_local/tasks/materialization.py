@@ -3,53 +3,36 @@
 Transactions follow the protocol's loop: the documents of one are read, and their keys loaded, while
 the connector still acknowledges the last; then flush, stores, startCommit, and our own commit of
 checkpoint and state. A transaction ends when all that is committed was read and the connector is
-ready for it, or when it has as many bytes or documents, or has taken as long, as one may. Its
-documents are held until they are stored, and so are those that come back from loads.
+ready for it, or when it has as many bytes or documents, or has taken as long, as one may.
 """
 
 import asyncio
+from collections.abc import Mapping
 from itertools import compress
 from typing import Any, Final
 
-from msgspec import Raw
-
-from estuary_cdk.errors import RemoteProtocolError, shortened
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
 from estuary_cdk.protocol.flow import FULL_RANGE, ConnectorState, RangeSpec
-from estuary_cdk.protocol.materialize import (
-    Acknowledge,
-    Acknowledged,
-    Flush,
-    Flushed,
-    Load,
-    Loaded,
-    Open,
-    Opened,
-    StartCommit,
-    StartedCommit,
-    Store,
-)
-from estuary_cdk.protocol.message import ABSENT, Message, present
+from estuary_cdk.protocol.materialize import Opened
 from estuary_cdk.transport import Thread
 from flow_local.collections import identities, published_s
-from flow_local.connectors import MATERIALIZE, ConnectorFailed, Conversation, conversation
 from flow_local.recovery import Commit, TaskRecord
-from flow_local.recovery.patches import EMPTY, patches_of, says, updated
-from flow_local.serialization import Finishing
+from flow_local.recovery.patches import EMPTY, says, updated
+from flow_local.tasks import recutting
 from flow_local.tasks.applying import applied
 from flow_local.tasks.definitions import MaterializationTask, Run, SchemaWidened
 from flow_local.tasks.ending import together, uninterrupted
+from flow_local.tasks.exchange import Exchange
+from flow_local.tasks.exchange import together as conversing
+from flow_local.tasks.opening import Opening, opened, resumed
 from flow_local.tasks.progress import BindingProgress
-from flow_local.tasks.shards import divide, owned, ranges, record_of
-from flow_local.tasks.sources import Checkpoint, Source, check
-from flow_local.tasks.transaction import ALL_KEYS, Gathered, fields_of
+from flow_local.tasks.shards import owned, ranges, record_of, recorded
+from flow_local.tasks.sources import Checkpoint, Source, check, source_name
 
 TRANSACTION_BYTES_MAX: Final = 32 << 20
 TRANSACTION_DOCUMENTS_MAX: Final = 200_000
 TRANSACTION_S_MAX: Final = 30.0
-WRITE_BYTES: Final = 1 << 18
-END_WAIT_S: Final = 10.0
 
 log = get_logger(__name__)
 
@@ -64,107 +47,91 @@ async def run_materialization(run: Run) -> None:
     task = run.task
     assert isinstance(task, MaterializationTask)
     recovery = run.world.recovery
-    shards = ranges(task.shards)
     if [binding.collection for binding in run.progress.bindings] != task.collections:
         run.progress.bindings = [BindingProgress(name) for name in task.collections]
-    await divide(recovery, task.name, shards)
+    wanted, known = ranges(task.shards), recorded(await recovery.shards(task.name))
     record = await recovery.task(task.name)
-    state = await applied(run, record)
-    if len(shards) > 1 and state != (record.state or EMPTY):
-        raise RemoteProtocolError(
-            f"can't materialize {task.name!r}: the connector keeps state when it is applied, which "
-            f"goes with a single shard",
-            hint="leave out 'count' of its shards",
-        )
+    names = [record_of(task.name, each) for each in known]
+    await applied(run, record, {name: (await recovery.task(name)).state for name in names})
     run.progress.phase = "opening"
-    if any(await together([_shard(run, task, each) for each in shards])):
+    if known != wanted:
+        settle = None if record.version == "" else _shard
+        await recutting.recut(run, task, known, wanted, settle)
+    if any(await together([_shard(run, task, each) for each in wanted])):
         raise SchemaWidened(task.name)
     run.progress.phase = "done"
 
 
-async def _shard(run: Run, task: MaterializationTask, key_range: RangeSpec) -> bool:
-    """Run one shard; tell whether it has ended because the task is outdated."""
-    recovery = run.world.recovery
-    record = await recovery.task(record_of(task.name, key_range))
+async def _shard(
+    run: Run,
+    task: MaterializationTask,
+    key_range: RangeSpec,
+    limits: Mapping[str, int] | None = None,
+) -> bool:
+    """Run one shard; tell whether it has ended because the task is outdated.
+
+    With `limits`, it reads no further in these collections.
+    """
+    record = await run.world.recovery.task(record_of(task.name, key_range))
     state = record.state or EMPTY
-    async with conversation(run.connector, MATERIALIZE, "materialize") as talk:
-        request = Open(
-            materialization=task.spec,
-            version=task.version,
-            range=key_range,
-            state=Raw(state if state != b"null" else EMPTY),
-        )
-        await talk.send(request)
-        opened = await talk.expect(Opened)
-        assert isinstance(opened, Opened)
-        session = _Session(run, talk, _Position(task, key_range, record, opened), state)
+    opening = Opening(task.spec, task.version, key_range, state, task.packed_values)
+    async with opened(run.connector, opening, "materialize") as (exchange, answer):
+        position = _Position(task, key_range, record, answer)
+        if position.is_theirs:
+            await run.world.recovery.commit(position.found())
+        session = _Session(run, exchange, position, state, limits or {})
         try:
-            await _concurrently(session)
+            await conversing(exchange.receive(), session.transactions())
         finally:
             session.close()
     return session.is_outdated()
-
-
-async def _concurrently(session: "_Session") -> None:
-    """Make transactions while responses are received; raise the one error that ends both."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            receiving = group.create_task(session.receive())
-            await session.transactions()
-            _, late = await asyncio.wait({receiving}, timeout=END_WAIT_S)
-            if late:
-                log.warning("the connector doesn't end with its stdin and is killed")
-                receiving.cancel()
-    except BaseExceptionGroup as failures:
-        told = [error for error in failures.exceptions if isinstance(error, ConnectorFailed)]
-        raise (told or failures.exceptions)[0] from None
 
 
 class _Position:
     """Where a session starts: checkpoint and greatest keys, as recorded or as the endpoint says."""
 
     def __init__(
-        self,
-        task: MaterializationTask,
-        key_range: RangeSpec,
-        record: TaskRecord,
-        opened: Opened,
+        self, task: MaterializationTask, key_range: RangeSpec, record: TaskRecord, answer: Opened
     ) -> None:
         self.range = key_range
         self.record_name = record_of(task.name, key_range)
-        self.checkpoint = Checkpoint(record.checkpoint)
         self.recorded = dict(record.max_keys)
         self.state_keys = [binding.state_key for binding in task.spec.bindings]
-        self.max_keys = [self.recorded.get(key, b"") for key in self.state_keys]
-        self.loads_all = opened.disable_load_optimization
-        if present(opened.runtime_checkpoint):
-            theirs = Checkpoint(bytes(opened.runtime_checkpoint))
-            if theirs.offsets != self.checkpoint.offsets:
-                # What they hold isn't what our keys tell of.
-                self.max_keys = [ALL_KEYS for _ in self.max_keys]
-            self.checkpoint = theirs
+        max_keys = [self.recorded.get(key, b"") for key in self.state_keys]
+        checkpoint, self.max_keys = resumed(answer, record.checkpoint, max_keys)
+        self.checkpoint = Checkpoint(checkpoint)
+        self.is_theirs = self.checkpoint.offsets != Checkpoint(record.checkpoint).offsets
+
+    def found(self) -> Commit:
+        """Return what to record where the endpoint is at another place than we thought."""
+        self.recorded.update(zip(self.state_keys, self.max_keys, strict=True))
+        text = self.checkpoint.advanced({})
+        return Commit(self.record_name, checkpoint=text, max_keys=dict(self.recorded))
 
 
 class _Session:
     """One process of the connector, from opened to its end."""
 
-    def __init__(self, run: Run, talk: Conversation, position: _Position, state: bytes) -> None:
+    def __init__(
+        self,
+        run: Run,
+        exchange: Exchange,
+        position: _Position,
+        state: bytes,
+        limits: Mapping[str, int],
+    ) -> None:
         task = run.task
         assert isinstance(task, MaterializationTask)
         self._run = run
         self._name = task.name
         self._built_with = task.inferred
-        self._talk = talk
+        self._exchange = exchange
         self._world = run.world
         self._state = state
         self._position = position
-        self._fields = [fields_of(index, each) for index, each in enumerate(task.spec.bindings)]
-        self._finishing = [Finishing(each, packs=task.packed_values) for each in task.spec.bindings]
-        self._sources = _sources(run, task, position.checkpoint)
+        self._sources = _sources(run, task, position.checkpoint, limits)
         self._thread = Thread(f"reader of {task.name}")
-        self._gathered: list[Gathered] = []
-        self._answers: dict[type[Message], asyncio.Future[Any]] = {}
-        self._renew()
+        self._acknowledged: ConnectorState | None = None
 
     def close(self) -> None:
         """Give files and thread back."""
@@ -172,68 +139,25 @@ class _Session:
             source.close()
         self._thread.stop()
 
-    def _renew(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._answers = {kind: loop.create_future() for kind in (Acknowledged, Flushed)}
-        self._answers[StartedCommit] = loop.create_future()
-        loads_all = self._position.loads_all
-        self._gathered = [
-            Gathered(fields, max_key, loads_all=loads_all)
-            for fields, max_key in zip(self._fields, self._position.max_keys, strict=True)
-        ]
-        self._acknowledged: ConnectorState | None = None
-
-    # What the connector says.
-
-    async def receive(self) -> None:
-        """Take responses until the connector ends where it may."""
-        while runs := await self._talk.receive():
-            for kind, messages in runs:
-                if kind is Loaded:
-                    self._loaded(messages)
-                else:
-                    # The session's judge lets each come once per transaction.
-                    answer = self._answers[kind]
-                    if not answer.cancelled():
-                        answer.set_result(messages[0])
-
-    def _loaded(self, messages: list[Loaded]) -> None:
-        by_binding: dict[int, list[bytes]] = {}
-        for message in messages:
-            by_binding.setdefault(message.binding, []).append(bytes(message.doc))
-        for binding, documents in by_binding.items():
-            if binding >= len(self._gathered):
-                raise self._stray(f"a document of binding {binding}")
-            if key := self._gathered[binding].loaded(documents):
-                raise self._stray(f"key {shortened(key.decode())} of binding {binding}")
-
-    def _stray(self, what: str) -> RemoteProtocolError:
-        return RemoteProtocolError(
-            f"can't materialize {self._name!r}: the connector loaded {what}, which wasn't asked "
-            f"for or was answered before"
-        )
-
-    # What we say.
-
     async def transactions(self) -> None:
         """Make transactions until there is nothing left to do, if that is wanted."""
         started: ConnectorState | None = None
         while True:
-            await self._talk.send(Acknowledge(state_patches=_patches(started)))
+            self._acknowledged = None
+            await self._exchange.begin(self._position.max_keys, started)
             more = await self._gather()
             await self._acknowledge()
             if not more:
-                await self._talk.end_requests()
+                await self._exchange.end()
                 return
-            await self._talk.send(Flush(state_patches=_patches(self._acknowledged)))
-            flushed: Flushed = await self._answers[Flushed]
-            await self._record(flushed.state, self._new_max_keys())
-            await self._store()
-            started = await self._commit(flushed.state)
+            flushed = await self._exchange.flush(self._acknowledged)
+            await self._record(flushed, self._new_max_keys())
+            await self._exchange.store()
+            started = await self._commit(flushed)
 
     async def _acknowledge(self) -> None:
         """Wait for the connector's work after the last commit, and record its state."""
-        answer: Acknowledged = await self._answers[Acknowledged]
+        answer = await self._exchange.acknowledged
         if self._acknowledged is None and answer.state is not None:
             self._acknowledged = answer.state
             await self._record(answer.state)
@@ -249,7 +173,7 @@ class _Session:
         Nor will there be any once a schema has widened; what was read before fits the built one.
         """
         clock, changes = self._world.clock, self._world.collections.changes
-        acknowledged = self._answers[Acknowledged]
+        acknowledged = self._exchange.acknowledged
         size, began = 0, 0.0
         while True:
             version = changes.version
@@ -282,8 +206,9 @@ class _Session:
         return block
 
     def _is_large(self, size: int) -> bool:
-        documents = sum(gathered.documents for gathered in self._gathered)
-        size += sum(gathered.loaded_bytes for gathered in self._gathered)
+        gathered = self._exchange.gathered
+        size += sum(each.loaded_bytes for each in gathered)
+        documents = sum(each.documents for each in gathered)
         return size >= TRANSACTION_BYTES_MAX or documents >= TRANSACTION_DOCUMENTS_MAX
 
     async def _add(self, binding: int, block: bytes) -> int:
@@ -292,9 +217,8 @@ class _Session:
         documents.pop()
         if self._position.range != FULL_RANGE:
             documents = self._own(binding, documents)
-        count, lines = self._gathered[binding].add(documents) if documents else (0, b"")
-        if count:
-            await self._talk.send_block(Load, count, lines)
+        if documents:
+            await self._exchange.add(binding, documents)
         progress = self._run.progress.bindings[binding]
         progress.backlog_bytes = self._sources[binding].backlog
         shard, clock = self._position.range.key_begin, self._world.clock
@@ -305,50 +229,31 @@ class _Session:
 
     def _own(self, binding: int, documents: list[bytes]) -> list[bytes]:
         """Return the documents whose keys this shard stores."""
-        keys = identities(self._fields[binding].keys.rows(documents))
+        keys = identities(self._exchange.keys_of(binding, documents))
         return list(compress(documents, owned(self._position.range, keys)))
 
     def _new_max_keys(self) -> dict[str, bytes]:
         """Return the greatest keys once this transaction is stored, where they aren't recorded."""
         position = self._position
-        position.max_keys = [gathered.max_key for gathered in self._gathered]
+        position.max_keys = [gathered.max_key for gathered in self._exchange.gathered]
         keys = dict(zip(position.state_keys, position.max_keys, strict=True))
         new = {key: packed for key, packed in keys.items() if packed != position.recorded.get(key)}
         position.recorded.update(new)
         return {key: packed for key, packed in new.items() if packed}
 
-    async def _store(self) -> None:
-        for gathered, finishing in zip(self._gathered, self._finishing, strict=True):
-            pending: list[bytes] = []
-            total = size = 0
-            for count, spelt in gathered.stores():
-                lines = finishing.finished(spelt)
-                pending.append(lines)
-                total += count
-                size += len(lines)
-                if size >= WRITE_BYTES:
-                    await self._talk.send_block(Store, total, b"".join(pending))
-                    pending, total, size = [], 0, 0
-            if pending:
-                await self._talk.send_block(Store, total, b"".join(pending))
-
     async def _commit(self, flushed: ConnectorState | None) -> ConnectorState | None:
         checkpoint = self._position.checkpoint.advanced({s.name: s.offset for s in self._sources})
         failpoint("materialization.before_start_commit")
-        await self._talk.send(
-            StartCommit(runtime_checkpoint=Raw(checkpoint), state_patches=_patches(flushed))
-        )
-        started: StartedCommit = await self._answers[StartedCommit]
+        started = await self._exchange.commit(checkpoint, flushed)
         failpoint("materialization.before_commit")
-        state = updated(self._state, started.state)
+        state = updated(self._state, started)
         commit = Commit(self._position.record_name, state=state, checkpoint=checkpoint)
         await uninterrupted(self._world.recovery.commit(commit))
         failpoint("materialization.after_commit")
         self._state = state
         self._position.checkpoint = Checkpoint(checkpoint)
         self._count()
-        self._renew()
-        return started.state
+        return started
 
     async def _record(
         self, update: ConnectorState | None, max_keys: dict[str, bytes] | None = None
@@ -365,7 +270,7 @@ class _Session:
         progress.transactions += 1
         for binding, source in enumerate(self._sources):
             each = progress.bindings[binding]
-            each.documents += self._gathered[binding].documents
+            each.documents += self._exchange.gathered[binding].documents
             each.waiting_since_s.pop(self._position.range.key_begin, None)
             taken = source.taken()
             if not self._position.range.key_begin:  # All shards read the same.
@@ -373,23 +278,17 @@ class _Session:
             each.backlog_bytes = source.backlog
 
 
-def _sources(run: Run, task: MaterializationTask, checkpoint: Checkpoint) -> list[Source]:
+def _sources(
+    run: Run, task: MaterializationTask, checkpoint: Checkpoint, limits: Mapping[str, int]
+) -> list[Source]:
     collections = run.world.collections
-    names = [
-        f"{collection};{binding.journal_read_suffix}"
-        for collection, binding in zip(task.collections, task.spec.bindings, strict=True)
-    ]
+    names = [source_name(binding) for binding in task.spec.bindings]
     offsets = [checkpoint.offsets.get(name, 0) for name in names]
     check(task.name, collections, zip(task.collections, offsets, strict=True))
     return [
-        Source(name, collection, collections, offset)
+        Source(name, collection, collections, offset, limits.get(collection))
         for name, collection, offset in zip(names, task.collections, offsets, strict=True)
     ]
-
-
-def _patches(update: ConnectorState | None) -> Raw:
-    text = patches_of(update)
-    return Raw(text) if text else ABSENT
 
 
 async def _first(future: "asyncio.Future[Any]", change: Any) -> None:

@@ -1,32 +1,39 @@
 """Shards of a task: how the key space is cut, who owns a key, where each one's progress is kept.
 
 The shards of a capture share one state, which each updates by merge patches: so any number of them
-may follow any other. A materialization's keep a checkpoint for each range of keys. A range that is
-cut in parts hands its checkpoint, state and greatest keys to every part, as the checkpoints table
-of a destination does: nothing is stored twice, or missed. Ranges are never joined again, for what
-their checkpoints stand for differs: so the number of shards can only be multiplied.
+may follow any other. A materialization's each have a checkpoint, a state and greatest keys, of a
+range of keys. When their number changes, the old ones first store all that is committed: then their
+checkpoints say the same, and any cut of the key space may go on from it. What they kept of their
+ranges is handed to whoever gets a part of these, which is refused where it can't be one thing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
 
+import msgspec
+
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.protocol.flow import FULL_RANGE, KEY_END_MAX, RangeSpec
-from flow_local.recovery import Commit, Recovery
+from flow_local.recovery import TaskRecord
 from flow_local.recovery.database import SHARD_MARK
+from flow_local.tasks.sources import Checkpoint
 
 _KEYS: Final = KEY_END_MAX + 1
+
+_properties = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def ranges(count: int) -> list[RangeSpec]:
     """Return the ranges of so many shards: all of the key space, evenly, in order."""
     bounds = [number * _KEYS // count for number in range(count + 1)]
-    return [
-        RangeSpec(key_begin=begin, key_end=after - 1, r_clock_end=KEY_END_MAX)
-        for begin, after in pairwise(bounds)
-    ]
+    return [_range(begin, after - 1) for begin, after in pairwise(bounds)]
+
+
+def _range(begin: int, end: int) -> RangeSpec:
+    return RangeSpec(key_begin=begin, key_end=end, r_clock_end=KEY_END_MAX)
 
 
 def owned(key_range: RangeSpec, keys: Sequence[bytes]) -> list[bool]:
@@ -47,18 +54,17 @@ def record_of(task: str, key_range: RangeSpec) -> str:
     return f"{task}{SHARD_MARK}{key_range.key_begin:08x}-{key_range.key_end:08x}"
 
 
-def latest(records: Iterable[str]) -> list[str]:
-    """Return those of a task's shards that weren't cut in parts, given the names of all."""
-    known = {name: _bounds(name) for name in records}
+def recorded(records: Iterable[str]) -> list[RangeSpec]:
+    """Return the ranges that a task ran with last, given the names of its shards' records.
+
+    A range of which parts are recorded is that of a shard that was cut.
+    """
+    known = [_bounds(name) for name in records]
     return [
-        name
-        for name, (begin, end) in known.items()
-        if not any(
-            begin <= inner[0] and inner[1] <= end
-            for inner in known.values()
-            if inner != (begin, end)
-        )
-    ]
+        _range(begin, end)
+        for begin, end in known
+        if not any(begin <= b and e <= end for b, e in known if (b, e) != (begin, end))
+    ] or [FULL_RANGE]
 
 
 def _bounds(record: str) -> tuple[int, int]:
@@ -66,38 +72,63 @@ def _bounds(record: str) -> tuple[int, int]:
     return int(begin, 16), int(end, 16)
 
 
-def _told(shards: Sequence[object]) -> str:
-    return "1 shard" if len(shards) == 1 else f"{len(shards)} shards"
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a shard has of its range."""
+
+    range: RangeSpec
+    record: TaskRecord
 
 
-async def divide(recovery: Recovery, task: str, wanted: Sequence[RangeSpec]) -> None:
-    """See that each of these shards has a record: its own, or that of the range it is a part of.
+def handed_over(
+    task: str, parts: Sequence[Part], key_range: RangeSpec, sources: Collection[str]
+) -> TaskRecord:
+    """Return what a shard of this range begins with, given those that have stored the same.
 
-    Raises ConfigError where a range that is wanted isn't a part of one that has run.
+    `sources` are those of checkpoints that the task reads, or will when a binding rests no longer.
+    Raises ConfigError where that can't be: their connectors keep different things, or they stopped
+    at different places of a collection that isn't read at present.
     """
-    known = {name: _bounds(name) for name in await recovery.shards(task)}
-    current = [known[name] for name in latest(known)]
-    for each in wanted:
-        begin, end = each.key_begin, each.key_end
-        if any(b <= end and begin <= e and not (b <= begin and end <= e) for b, e in current):
+    heard = [
+        part.record
+        for part in parts
+        if part.range.key_begin <= key_range.key_end and key_range.key_begin <= part.range.key_end
+    ]
+    _check_places(task, heard, sources)
+    state = b""
+    for record in heard:
+        state = _united(task, state, record.state, ())
+    max_keys: dict[str, bytes] = {}
+    for record in heard:
+        for name, key in record.max_keys.items():
+            max_keys[name] = max(key, max_keys.get(name, b""))
+    return TaskRecord(state=state, checkpoint=heard[0].checkpoint, max_keys=max_keys)
+
+
+def _check_places(task: str, records: Sequence[TaskRecord], sources: Collection[str]) -> None:
+    offsets = [Checkpoint(record.checkpoint).offsets for record in records]
+    for name in sources:
+        if len({each.get(name, 0) for each in offsets}) > 1:
             raise ConfigError(
-                f"can't run {task!r} as {_told(wanted)}: it has run as {_told(current)}, and "
-                f"these can be cut in parts but not joined",
-                hint=f"set its shards' count to {len(current)}, or a multiple of that",
+                f"can't change the number of shards of {task!r}: they have read "
+                f"{name.partition(';')[0]!r} up to different places, and it isn't read now",
+                hint="run them as before with that binding enabled, or reset the task: "
+                f"flow-local reset {task}",
             )
-    for each in wanted:
-        name = record_of(task, each)
-        if name == task or name in known:
-            continue
-        around = [
-            (e - b, n) for n, (b, e) in known.items() if b <= each.key_begin and each.key_end <= e
-        ]
-        parent = await recovery.task(min(around)[1] if around else task)
-        await recovery.commit(
-            Commit(
-                name,
-                state=parent.state,
-                checkpoint=parent.checkpoint,
-                max_keys=parent.max_keys,
-            )
+
+
+def _united(task: str, one: bytes, other: bytes, path: tuple[str, ...]) -> bytes:
+    """Return the one state that says what both say."""
+    if not one or not other or one == other:
+        return one or other
+    if one[:1] != b"{" or other[:1] != b"{":
+        raise ConfigError(
+            f"can't change the number of shards of {task!r}: their connectors keep different "
+            f"states at {'/' + '/'.join(path)!r}, which can't be one",
+            hint=f"set their count back, or reset the task: flow-local reset {task}",
         )
+    united: dict[str, msgspec.Raw] = _properties(one)
+    for name, value in _properties(other).items():
+        mine = bytes(united.get(name, b""))
+        united[name] = msgspec.Raw(_united(task, mine, bytes(value), (*path, name)))
+    return msgspec.json.encode(united)

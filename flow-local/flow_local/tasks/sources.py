@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from estuary_cdk.errors import ConfigError, RemoteProtocolError, shortened
+from estuary_cdk.protocol.materialize import MaterializationBinding
 from flow_local.collections import Collections, JournalReader
 
 EMPTY: Final = b"{}"
@@ -44,14 +45,27 @@ def _read_through(raw: msgspec.Raw) -> int:
 
 
 class Source:
-    """One binding's position in its collection."""
+    """One binding's position in its collection, of which nothing beyond a `limit` is read."""
 
-    def __init__(self, name: str, collection: str, collections: Collections, offset: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        collection: str,
+        collections: Collections,
+        offset: int,
+        limit: int | None = None,
+    ) -> None:
         self.name = name
         self._collection = collection
         self._collections = collections
+        self._limit = limit
         self._reader: JournalReader = collections.reader(collection, offset)
         self._counted = offset
+
+    @property
+    def _end(self) -> int:
+        end = self._collections.end(self._collection)
+        return end if self._limit is None else min(end, self._limit)
 
     @property
     def offset(self) -> int:
@@ -61,11 +75,11 @@ class Source:
     @property
     def backlog(self) -> int:
         """Bytes that are committed and not read."""
-        return self._collections.end(self._collection) - self._reader.offset
+        return self._end - self._reader.offset
 
     def read(self) -> bytes:
         """Return the next block of lines; empty when all that is committed was read."""
-        return self._reader.read(self._collections.end(self._collection))
+        return self._reader.read(self._end)
 
     def taken(self) -> int:
         """Return how many bytes were read since the last time this was asked."""
@@ -75,6 +89,12 @@ class Source:
     def close(self) -> None:
         """Give its file back."""
         self._reader.close()
+
+
+def source_name(binding: MaterializationBinding) -> str:
+    """Return the name under which checkpoints have a binding's position."""
+    assert binding.collection is not None
+    return f"{binding.collection.name};{binding.journal_read_suffix}"
 
 
 def check(task: str, collections: Collections, positions: Iterable[tuple[str, int]]) -> None:

@@ -2,7 +2,8 @@
 
 It trusts nothing: a store whose `exists` isn't true to the table fails, and so does a delete of
 what isn't there. Config: `path`, `trace`, `remote` (give the checkpoint back at open; else it is
-staged as post-commit work: stores are applied at acknowledge), `no_optimization`, `apply_states`,
+staged as post-commit work: stores are applied at acknowledge), `no_optimization`, `apply_states`
+(updates that Apply returns, one after the other, as far as the state doesn't show them),
 `reject` (exit at this many stores), `stray` (load a document that wasn't asked for).
 """
 
@@ -108,7 +109,10 @@ for line in sys.stdin.buffer:
     [(kind, raw)] = decode(line).items()
     body = decode(raw)
     if kind == "apply":
-        say(applied={"actionDescription": "created tables"})
+        config, state = value(decode(body["materialization"])["config"]), value(body.get("state"))
+        wanted = [each for each in config.get("apply_states", []) if each.items() - state.items()]
+        update = {"state": {"updated": wanted[0], "mergePatch": True}} if wanted else {}
+        say(applied={"actionDescription": "created tables", **update})
         continue
     if kind == "open":
         config = value(decode(body["materialization"])["config"])

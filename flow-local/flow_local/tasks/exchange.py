@@ -1,0 +1,193 @@
+"""Transactions with a materialization connector that has opened: what is said, in which order.
+
+Whoever makes them says where documents come from and what becomes durable when; see the loops of
+`materialization.py` and of previews. A transaction's documents are held until they are stored, and
+so are those that come back from loads.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+
+from msgspec import Raw
+
+from estuary_cdk.errors import RemoteProtocolError, shortened
+from estuary_cdk.logs import get_logger
+from estuary_cdk.protocol.flow import ConnectorState
+from estuary_cdk.protocol.materialize import (
+    Acknowledge,
+    Acknowledged,
+    Flush,
+    Flushed,
+    Load,
+    Loaded,
+    MaterializationSpec,
+    StartCommit,
+    StartedCommit,
+    Store,
+)
+from estuary_cdk.protocol.message import ABSENT, Message
+from flow_local.connectors import ConnectorFailed, Conversation
+from flow_local.recovery.patches import patches_of
+from flow_local.serialization import Finishing
+from flow_local.tasks.transaction import Gathered, fields_of
+
+WRITE_BYTES: Final = 1 << 18
+END_WAIT_S: Final = 10.0
+
+log = get_logger(__name__)
+
+
+class Exchange:
+    """One connector's transactions, from `begin` to `commit` each, over and over.
+
+    `what` is the verb of error messages. While calls are made, `receive` has to run beside them;
+    `together` does both.
+    """
+
+    def __init__(
+        self,
+        talk: Conversation,
+        spec: MaterializationSpec,
+        *,
+        packs_values: bool,
+        loads_all: bool,
+        what: str,
+    ) -> None:
+        self.gathered: list[Gathered] = []
+        """What each binding has in this transaction."""
+        self._talk = talk
+        self._named = f"{what} {spec.name!r}"
+        self._loads_all = loads_all
+        self._fields = [fields_of(index, each) for index, each in enumerate(spec.bindings)]
+        self._finishing = [Finishing(each, packs=packs_values) for each in spec.bindings]
+        self._answers: dict[type[Message], asyncio.Future[Any]] = {}
+        self._ended = False
+
+    def keys_of(self, binding: int, documents: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+        """Return the values of each document's key, as JSON."""
+        return self._fields[binding].keys.rows(documents)
+
+    # What the connector says.
+
+    async def receive(self) -> None:
+        """Take responses until the connector ends where it may."""
+        while runs := await self._talk.receive():
+            for kind, messages in runs:
+                if kind is Loaded:
+                    self._loaded(messages)
+                else:
+                    # The session's judge lets each come once per transaction.
+                    answer = self._answers[kind]
+                    if not answer.cancelled():
+                        answer.set_result(messages[0])
+        self._ended = True
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(self._exited())
+                answer.exception()  # Not everyone waits for it.
+
+    def _exited(self) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            f"can't {self._named}: the connector exited with status 0 in the middle of its work"
+        )
+
+    def _loaded(self, messages: list[Loaded]) -> None:
+        by_binding: dict[int, list[bytes]] = {}
+        for message in messages:
+            by_binding.setdefault(message.binding, []).append(bytes(message.doc))
+        for binding, documents in by_binding.items():
+            if binding >= len(self.gathered):
+                raise self._stray(f"a document of binding {binding}")
+            if key := self.gathered[binding].loaded(documents):
+                raise self._stray(f"key {shortened(key.decode())} of binding {binding}")
+
+    def _stray(self, what: str) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            f"can't {self._named}: the connector loaded {what}, which wasn't asked for or was "
+            f"answered before"
+        )
+
+    # What we say.
+
+    async def begin(self, max_keys: Sequence[bytes], started: ConnectorState | None) -> None:
+        """Begin a transaction, and acknowledge the last with the state that its commit gave."""
+        if self._ended:
+            raise self._exited()
+        loop = asyncio.get_running_loop()
+        kinds = (Acknowledged, Flushed, StartedCommit)
+        self._answers = {kind: loop.create_future() for kind in kinds}
+        self.gathered = [
+            Gathered(fields, max_key, loads_all=self._loads_all)
+            for fields, max_key in zip(self._fields, max_keys, strict=True)
+        ]
+        await self._talk.send(Acknowledge(state_patches=_patches(started)))
+
+    @property
+    def acknowledged(self) -> "asyncio.Future[Acknowledged]":
+        """The connector's answer once it has done all work of the last transaction."""
+        return self._answers[Acknowledged]
+
+    async def add(self, binding: int, documents: Sequence[bytes]) -> None:
+        """Take documents into the transaction, and load those keys that may be stored."""
+        count, lines = self.gathered[binding].add(documents)
+        if count:
+            await self._talk.send_block(Load, count, lines)
+
+    async def flush(self, acknowledged: ConnectorState | None) -> ConnectorState | None:
+        """End the loads, once all was acknowledged; return the state's update, if there is one."""
+        await self._talk.send(Flush(state_patches=_patches(acknowledged)))
+        flushed: Flushed = await self._answers[Flushed]
+        return flushed.state
+
+    async def store(self) -> None:
+        """Send all stores."""
+        for gathered, finishing in zip(self.gathered, self._finishing, strict=True):
+            pending: list[bytes] = []
+            total = size = 0
+            for count, spelt in gathered.stores():
+                lines = finishing.finished(spelt)
+                pending.append(lines)
+                total += count
+                size += len(lines)
+                if size >= WRITE_BYTES:
+                    await self._talk.send_block(Store, total, b"".join(pending))
+                    pending, total, size = [], 0, 0
+            if pending:
+                await self._talk.send_block(Store, total, b"".join(pending))
+
+    async def commit(
+        self, checkpoint: bytes, flushed: ConnectorState | None
+    ) -> ConnectorState | None:
+        """Have the connector commit; return the state's update, which is to be made durable."""
+        request = StartCommit(runtime_checkpoint=Raw(checkpoint), state_patches=_patches(flushed))
+        await self._talk.send(request)
+        started: StartedCommit = await self._answers[StartedCommit]
+        return started.state
+
+    async def end(self) -> None:
+        """Say that nothing more comes; where a transaction was begun, it has no loads."""
+        await self._talk.end_requests()
+
+
+async def together(receiving: Coroutine[Any, Any, None], work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` while responses are received; raise the one error that ends both.
+
+    Where `work` is done, the connector has a while to end by itself.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            received = group.create_task(receiving)
+            await work
+            _, late = await asyncio.wait({received}, timeout=END_WAIT_S)
+            if late:
+                log.warning("the connector doesn't end with its stdin and is killed")
+                received.cancel()
+    except BaseExceptionGroup as failures:
+        told = [error for error in failures.exceptions if isinstance(error, ConnectorFailed)]
+        raise (told or failures.exceptions)[0] from None
+
+
+def _patches(update: ConnectorState | None) -> Raw:
+    text = patches_of(update)
+    return Raw(text) if text else ABSENT

@@ -48,17 +48,17 @@ collections:
     key: [/id]
 captures:
   crash/capture:
+    shards: {{count: {captures}}}
     interval: 1s
     endpoint:
       local:
         command: [source-http]
         config:
-          streams:
-            - {{name: rows, url: "{url}", key: [/id]}}
-    bindings:
-      - {{resource: {{stream: rows}}, target: crash/rows}}
+          streams: [{streams}]
+    bindings: [{bindings}]
 materializations:
   crash/materialization:
+    shards: {{count: {materializations}}}
     endpoint:
       local:
         command: [materialize-sqlite]
@@ -87,8 +87,10 @@ class Table:
         for _ in range(300):
             self.rows[self.chance.randrange(10**6)] = (self.version, "new")
 
-    def csv(self) -> bytes:
-        lines = [f"{key},{amount},{text}" for key, (amount, text) in sorted(self.rows.items())]
+    def csv(self, part: int = 0, parts: int = 1) -> bytes:
+        """Return the file of the rows, or one of so many that have some of them each."""
+        rows = [row for row in sorted(self.rows.items()) if row[0] % parts == part]
+        lines = [f"{key},{amount},{text}" for key, (amount, text) in rows]
         return "\n".join(["id,amount,text", *lines, ""]).encode()
 
     def expected(self) -> list[tuple[int, int, str]]:
@@ -108,8 +110,9 @@ class FileServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                part, parts = map(int, self.path.removesuffix(".csv").split("-")[-2:])
                 with outer.lock:
-                    body, tag = outer.table.csv(), f'"v{outer.table.version}"'
+                    body, tag = outer.table.csv(part, parts), f'"v{outer.table.version}"'
                 fresh = self.headers.get("If-None-Match") == tag
                 self.send_response(304 if fresh else 200)
                 self.send_header("ETag", tag)
@@ -127,7 +130,7 @@ class FileServer:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/rows.csv"
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def close(self) -> None:
         self.server.shutdown()
@@ -135,15 +138,37 @@ class FileServer:
 
 
 class Pipeline:
-    """The pipeline's processes; `directory` holds its catalog, its data and its database."""
+    """The pipeline's processes; `directory` holds its catalog, its data and its database.
 
-    def __init__(self, directory: Path, url: str) -> None:
+    The rows come in so many files, each of them a binding.
+    """
+
+    def __init__(self, directory: Path, url: str, files: int = 1) -> None:
         self.directory = directory
         self.database = directory / "out.db"
         self.catalog = directory / "flow.yaml"
-        self.catalog.write_text(CATALOG.format(url=url, database=self.database))
+        self.url, self.files = url, files
+        self.write()
         self.process: subprocess.Popen[bytes] | None = None
         self.log = directory / "log.jsonl"
+
+    def write(self, captures: int = 1, materializations: int = 1) -> None:
+        """Write the catalog, with so many shards of its tasks."""
+        names = range(self.files)
+        streams = [
+            f'{{name: rows{i}, url: "{self.url}/rows-{i}-{self.files}.csv", key: [/id]}}'
+            for i in names
+        ]
+        bindings = [f"{{resource: {{stream: rows{i}}}, target: crash/rows}}" for i in names]
+        self.catalog.write_text(
+            CATALOG.format(
+                streams=", ".join(streams),
+                bindings=", ".join(bindings),
+                database=self.database,
+                captures=captures,
+                materializations=materializations,
+            )
+        )
 
     def command(self, *more: str) -> list[str]:
         return [str(BIN / "flow-local"), "run", "--source", str(self.catalog), *more]

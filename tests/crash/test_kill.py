@@ -26,18 +26,35 @@ PATIENCE_S_MAX = 60
 @pytest.mark.crash
 @pytest.mark.parametrize("part", range(PARTS))
 def test_whoever_is_killed_whenever_the_table_equals_the_source(part, tmp_path) -> None:
+    _kill(KILLS // PARTS, tmp_path, part)
+
+
+@pytest.mark.crash
+def test_whoever_is_killed_the_table_equals_the_source_with_shards_that_come_and_go(
+    tmp_path,
+) -> None:
+    _kill(KILLS // 4, tmp_path, PARTS, files=5, shards=3)
+
+
+def _kill(kills: int, tmp_path: Path, part: int, *, files: int = 1, shards: int = 1) -> None:
+    """Kill so many processes and compare; tasks have up to so many shards, other ones each time."""
     seed = pipeline.seed() + part
     chance = random.Random(seed)
     table = pipeline.Table(chance)
     for _ in range(20):
         table.change()
     server = pipeline.FileServer(table)
-    run = pipeline.Pipeline(tmp_path, server.url)
+    run = pipeline.Pipeline(tmp_path, server.url, files)
     killed = dict.fromkeys((pipeline.SOURCE, pipeline.DESTINATION, pipeline.RUNTIME), 0)
+
+    def start() -> None:
+        run.write(min(2, shards), chance.randint(min(2, shards), shards))
+        run.start()
+
     try:
-        while sum(killed.values()) < KILLS // PARTS:
+        while sum(killed.values()) < kills:
             if not run.alive():
-                run.start()
+                start()
             if chance.random() < 0.3:
                 with server.lock:
                     table.change()
@@ -53,11 +70,11 @@ def test_whoever_is_killed_whenever_the_table_equals_the_source(part, tmp_path) 
                     # Killed often in a row, a task waits longer and longer: begin anew.
                     victim, age_s = pipeline.RUNTIME, 0.0
                 if not run.alive():
-                    run.start()
+                    start()
             killed[victim] += 1
         run.settle()
         assert run.rows() == table.expected(), f"CRASH_SEED={seed - part} {killed}"
-        assert min(killed.values()) >= KILLS // PARTS // 10
+        assert min(killed.values()) >= kills // 10
     finally:
         run.kill(pipeline.RUNTIME)
         server.close()

@@ -4,7 +4,7 @@
 `documents` are emitted with one checkpoint, once; those of `again` every time; with `endless`, more
 and more of them follow; with `quiet`, nothing does until stdin ends. `follow` names a file whose
 lines are emitted, each with a checkpoint, as they come; with `once`, those that are there.
-Its arguments are logged whenever it starts.
+Its arguments are logged whenever it starts; requests to validate and apply go to the file `trace`.
 """
 
 import sys
@@ -68,6 +68,9 @@ for line in sys.stdin:
     [(kind, body)] = msgspec.json.decode(line).items()
     config = body.get("config") or body.get("capture", {}).get("config", {})
     config = {"documents": [], **config}
+    if kind in {"validate", "apply"} and config.get("trace"):
+        with Path(config["trace"]).open("a") as file:
+            file.write(line)
     if kind == "spec":
         say(
             spec={

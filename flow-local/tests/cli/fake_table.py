@@ -1,6 +1,7 @@
 """A materialization connector for tests: appends documents to the file of its config's `path`.
 
-Delta updates, at least once. The field `secret` is forbidden.
+Delta updates, at least once. The field `secret` is forbidden. Requests to validate and apply go to
+the file of the config's `trace`, if there is one.
 """
 
 import sys
@@ -36,6 +37,9 @@ path, documents = Path(), []
 for line in sys.stdin.buffer:
     [(kind, raw)] = msgspec.json.decode(line, type=dict[str, Raw]).items()
     body = msgspec.json.decode(raw)
+    if trace := {**body, **body.get("materialization", {})}.get("config", {}).get("trace"):
+        with Path(trace).open("ab") as file:
+            file.write(line if kind in {"validate", "apply"} else b"")
     if kind == "spec":
         schema = {"type": "object"}
         say(spec={"protocol": 3032023, "configSchema": schema, "resourceConfigSchema": schema})

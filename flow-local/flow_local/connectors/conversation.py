@@ -134,6 +134,19 @@ class Conversation:
                 f"{wait_s:.0f} s"
             ) from error
 
+    async def send_last(self, wait_s: float, request: Message) -> None:
+        """Send as `send_within` does what needn't be heard: not by one that has ended properly.
+
+        How it ended is what `receive` tells.
+        """
+        if self._ended:
+            return
+        try:
+            await self.send_within(wait_s, request)
+        except RemoteProtocolError:
+            if await self._process.ended(EXIT_WAIT_S) != 0:
+                raise
+
     async def send_block(self, kind: type[Message], count: int, block: bytes) -> None:
         """Judge and send `count` requests of one kind that are spelt out already."""
         self._judge.block(kind, count)

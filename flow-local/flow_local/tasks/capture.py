@@ -266,5 +266,5 @@ class _Session:
         self._run.progress.phase = "running"
         if self._acknowledges:
             failpoint("capture.before_acknowledge")
-            await self._talk.send_within(ACKNOWLEDGE_WAIT_S, Acknowledge(checkpoints=checkpoints))
+            await self._talk.send_last(ACKNOWLEDGE_WAIT_S, Acknowledge(checkpoints=checkpoints))
             failpoint("capture.after_acknowledge")

@@ -90,6 +90,13 @@ async def test_checkpoints_are_acknowledged_if_that_was_asked_for(stage, tmp_pat
     assert sum(counts) == 3
 
 
+async def test_a_connector_that_ends_without_waiting_to_be_acknowledged_ends_well(stage):
+    steps = [emit({"id": 1}), {"patch": {"a": 1}}]
+    for _ in range(3):
+        await stage.run(stage.capture_task({"steps": steps, "acknowledge": True}))
+    assert await stage.state() == {"a": 1}
+
+
 async def test_a_document_of_no_binding_is_the_connectors_mistake(stage):
     steps = [emit({"id": 1}, binding=1), {"patch": {}}]
     with pytest.raises(RemoteProtocolError, match="spoke of binding 1, but there are 1"):

@@ -194,6 +194,7 @@ class Capturing:
         self._rediscover_at = self._pull.clock.monotonic() + wait
 
     async def _activate_pending(self, stream: ChangeStream) -> None:
+        failpoint("sql_cdc.before-backfill")
         for table_id, tracked in self._tracked.items():
             if tracked.state.mode == "Pending" and tracked.table is not None:
                 key = tracked.binding.collection.key
@@ -214,6 +215,7 @@ class Capturing:
             if backfilling := self._next_backfill():
                 await self._backfill(stream, backfilling)
                 continue
+            failpoint("sql_cdc.after-backfill")
             if self._options.until_caught_up:
                 await self._stream_until(stream, await stream.fence())
                 if not self._next_backfill():
@@ -368,6 +370,7 @@ class Capturing:
         stream: ChangeStream,
         position: str,
     ) -> None:
+        failpoint("sql_cdc.before-commit")
         for tracked in self._tracked.values():
             if tracked.dirty:
                 transaction.checkpoint(tracked.binding, tracked.state)
@@ -379,7 +382,12 @@ class Capturing:
         transaction.checkpoint(task=task)
         self._cursor = position
         self._idle_since = self._pull.clock.monotonic()
-        transaction.on_acknowledged(lambda: stream.acknowledge(position))
+
+        def acknowledge() -> None:
+            failpoint("sql_cdc.before-acknowledge")
+            stream.acknowledge(position)
+
+        transaction.on_acknowledged(acknowledge)
 
     async def _routine(self, stream: ChangeStream) -> None:
         now = self._pull.clock.monotonic()

@@ -109,9 +109,13 @@ def discovered_schema(table: Table, source: Mapping[str, Any], *, history: bool)
 
 
 def sourced_schema(table: Table, source: Mapping[str, Any]) -> bytes:
-    """Return the closed schema of what the source sends now."""
-    properties = {column.name: _value(column, nulls=False) for column in table.columns}
-    names = [column.name for column in table.columns]
+    """Return the closed schema of what the source sends now.
+
+    Columns of which nothing is known, such as JSON, are left to what their values show.
+    """
+    known = [column for column in table.columns if not _is_open(column.schema)]
+    properties = {column.name: _value(column, nulls=False) for column in known}
+    names = [column.name for column in known]
     before = {"type": "object", "properties": properties, "additionalProperties": False}
     return encode_json(
         {
@@ -124,6 +128,19 @@ def sourced_schema(table: Table, source: Mapping[str, Any]) -> bytes:
             "additionalProperties": False,
         }
     )
+
+
+def _is_open(schema: Mapping[str, Any]) -> bool:
+    """Tell whether a schema leaves open what may stand somewhere inside."""
+    kinds = schema.get("type")
+    if kinds is None:
+        return "enum" not in schema and "const" not in schema
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if "array" in kinds and _is_open(schema.get("items", {})):
+        return True
+    inside = schema.get("properties", {}).values()
+    closed = schema.get("additionalProperties") is False and not any(map(_is_open, inside))
+    return "object" in kinds and not closed
 
 
 def _closed(source: Mapping[str, Any]) -> dict[str, Any]:

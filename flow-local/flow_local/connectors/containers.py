@@ -15,8 +15,9 @@ import os
 import platform
 import shlex
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -35,6 +36,9 @@ LIMITS: Final = ("--memory", "1g", "--cpus", "2")
 NAME_PREFIX: Final = "flow-local-"
 OPEN_FILES_MAX: Final = 65_536
 PROCESSES_MAX: Final = 1024
+REMOVAL_WAIT_S: Final = 20.0
+REMOVALS_MAX: Final = 5
+REMOVAL_PAUSE_S: Final = 0.5
 
 _PROBE: Final = "/flow-local-probe"
 _PROBE_WAIT_S: Final = 30.0
@@ -137,6 +141,24 @@ def new_name() -> str:
     return f"{_name_start()}{os.getpid()}-{_started(os.getpid())}-{uuid.uuid4().hex}"
 
 
+def remove(engine: Engine, name: str, pause: Callable[[float], None] = time.sleep) -> None:
+    """End and remove a container; when this returns, the engine doesn't list it any more.
+
+    An engine that cleans up after the container at the same moment may refuse, or say that all is
+    done while the container is still there: it is asked until it has forgotten the name. A
+    container that stays nevertheless is warned of, with the engine's words.
+    """
+    for attempt in range(REMOVALS_MAX):
+        if attempt:
+            pause(REMOVAL_PAUSE_S)
+        removed = engine.ask(*engine.removal, name, wait_s=REMOVAL_WAIT_S)
+        listed = engine.ask("ps", "--all", "--filter", f"name={name}", "--format", "{{.Names}}")
+        if listed.status == 0 and name not in listed.out.split():
+            return
+    refusal = removed if removed.status else listed
+    log.warning("a container was not removed", container=name, reason=refusal.reason)
+
+
 @cache
 def remove_forgotten(engine: Engine) -> None:
     """Remove containers of this machine's flow-locals that have ended; once per process."""
@@ -146,7 +168,7 @@ def remove_forgotten(engine: Engine) -> None:
     forgotten = [name for name in names if not _awaited(name)]
     if forgotten:
         log.warning("removing containers of a flow-local that is gone", containers=forgotten)
-        engine.ask(*engine.removal[1:], *forgotten, wait_s=_PROBE_WAIT_S)
+        engine.ask(*engine.removal, *forgotten, wait_s=REMOVAL_WAIT_S)
 
 
 def _awaited(name: str) -> bool:

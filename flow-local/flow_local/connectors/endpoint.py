@@ -20,20 +20,20 @@ _ONE_IMAGE_AT_A_TIME: Final = threading.Lock()
 class Endpoint:
     """A way to start one connector; every conversation with it is a process of its own.
 
-    `environment` is added to ours. `removal` is the start of a command that removes what may
-    outlive the process (a container); the name that `named` gave is its last argument. Environment
-    values may be secrets and don't show in a `repr`.
+    `environment` is added to ours; its values may be secrets and don't show in a `repr`. `engine`
+    is the one that runs it in a container, which is called by the name that `named` gave and may
+    outlive the process.
     """
 
     connector_type: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    removal: tuple[str, ...] = ()
+    engine: engines.Engine | None = None
     title: str = ""
 
     def named(self) -> "tuple[tuple[str, ...], str]":
         """Return the command of one launch, and the name it gives to what it starts."""
-        if not self.removal:
+        if self.engine is None:
             return self.argv, ""
         name = containers.new_name()
         return tuple(name if part == _NAME else part for part in self.argv), name
@@ -91,4 +91,4 @@ def image(name: str, environment: Mapping[str, str] | None = None) -> Endpoint:
         name,
         *after,
     )
-    return Endpoint("IMAGE", argv, environment, removal=engine.removal, title=name)
+    return Endpoint("IMAGE", argv, environment, engine=engine, title=name)

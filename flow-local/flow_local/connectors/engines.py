@@ -55,9 +55,9 @@ class Engine:
 
     @property
     def removal(self) -> tuple[str, ...]:
-        """The start of the command that ends and removes containers at once."""
+        """The start of what is asked to end and remove containers at once."""
         now = ("--time", "0") if self.kind == "podman" else ()
-        return (self.program, "rm", "--force", *now)
+        return ("rm", "--force", *now)
 
 
 def engine(environment: Mapping[str, str] | None = None) -> Engine:

@@ -10,19 +10,19 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.transport import FdReader, FdWriter
-from flow_local.connectors import parachute
+from flow_local.connectors import containers, parachute
 from flow_local.connectors.endpoint import Endpoint
 from flow_local.connectors.events import LogDecoder, LogEvent
 
 LOG_PAUSE_S: Final = 0.25
 KILL_WAIT_S: Final = 5.0
 LOG_WAIT_S: Final = 1.0
-REMOVAL_WAIT_S: Final = 20.0
 
 _PARACHUTE: Final = str(Path(parachute.__file__).resolve())
 
@@ -66,13 +66,13 @@ class Process:
         child: asyncio.subprocess.Process,
         pipes: tuple[int, int],
         logs: tuple[asyncio.ReadTransport, _Logs],
-        removal: tuple[str, ...],
+        clean_up: Callable[[], None] | None,
     ) -> None:
         self.stdin = FdWriter(pipes[0])
         self.stdout = FdReader(pipes[1])
         self._child = child
         self._stderr, self._logs = logs
-        self._removal = removal
+        self._clean_up = clean_up
         self._released = False
 
     @property
@@ -133,8 +133,8 @@ class Process:
             async with asyncio.timeout(LOG_WAIT_S):
                 await self.stdout.close()
         self._stderr.close()
-        if self._removal:
-            await _run_quietly(self._removal)
+        if self._clean_up:
+            await asyncio.to_thread(self._clean_up)
 
     async def _logs_end(self) -> None:
         with suppress(TimeoutError):
@@ -153,7 +153,7 @@ async def launch(endpoint: Endpoint, on_event: OnEvent, log_level: str = "info")
     """
     argv, name = endpoint.named()
     # A container is stopped by a signal that its engine passes on; a program can't refuse SIGKILL.
-    farewell = signal.SIGTERM if endpoint.removal else signal.SIGKILL
+    farewell = signal.SIGTERM if endpoint.engine else signal.SIGKILL
     guard = (sys.executable, "-I", "-S", _PARACHUTE, str(os.getpid()), str(int(farewell)))
     environment = {**os.environ, "LOG_LEVEL": log_level, **endpoint.environment}
     (stdin_read, stdin_write), (stdout_read, stdout_write) = os.pipe(), os.pipe()
@@ -182,16 +182,5 @@ async def launch(endpoint: Endpoint, on_event: OnEvent, log_level: str = "info")
     finally:
         for fd in (stdin_read, stdout_write, stderr_write):
             os.close(fd)
-    removal = (*endpoint.removal, name) if endpoint.removal else ()
-    return Process(child, (stdin_write, stdout_read), logs, removal)
-
-
-async def _run_quietly(command: tuple[str, ...]) -> None:
-    """Run a command of a container engine, ignoring how it ends."""
-    nothing = asyncio.subprocess.DEVNULL
-    with suppress(OSError, TimeoutError):
-        child = await asyncio.create_subprocess_exec(
-            *command, stdin=nothing, stdout=nothing, stderr=nothing
-        )
-        async with asyncio.timeout(REMOVAL_WAIT_S):
-            await child.wait()
+    clean_up = partial(containers.remove, endpoint.engine, name) if endpoint.engine else None
+    return Process(child, (stdin_write, stdout_read), logs, clean_up)

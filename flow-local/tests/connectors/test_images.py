@@ -65,7 +65,8 @@ def test_a_container_has_a_name_of_its_own_by_which_it_is_removed(machine):
     other, _ = endpoint.named()
     assert options(argv, "--name") == [name]
     assert argv != other
-    assert endpoint.removal == (str(machine.home / "podman"), "rm", "--force", "--time", "0")
+    containers.remove(endpoint.engine, name)
+    assert machine.asked("rm") == [["podman", "rm", "--force", "--time", "0", name]]
 
 
 def test_values_of_the_environment_are_not_arguments(machine):
@@ -185,6 +186,29 @@ def test_containers_that_nobody_waits_for_are_removed(machine):
     machine.install("podman", ("ps *", 0, names, ""))
     containers.remove_forgotten(engines.engine())
     assert [asked[-2:] for asked in machine.asked("rm")] == [[forgotten, reused]]
+
+
+def test_a_container_is_removed_until_the_engine_has_forgotten_it(machine):
+    machine.install("podman", ("rm *", 0, "", ""), ("ps *", 0, "flow-local-1\n", ""))
+    pauses: list = []
+
+    def forget(pause_s: float) -> None:
+        pauses.append(pause_s)
+        machine.install("podman", ("rm *", 0, "", ""))
+
+    containers.remove(engines.engine(), "flow-local-1", pause=forget)
+    assert pauses == [containers.REMOVAL_PAUSE_S]
+    assert len(machine.asked("rm")) == 2
+
+
+def test_a_container_that_stays_is_warned_of_with_the_engines_words(machine, caplog):
+    stays = ("ps *", 0, "flow-local-1\n", "")
+    machine.install("podman", ("rm *", 125, "", "Error: device or resource busy"), stays)
+    containers.remove(engines.engine(), "flow-local-1", pause=lambda pause_s: None)
+    assert len(machine.asked("rm")) == containers.REMOVALS_MAX
+    [warning] = caplog.records
+    assert warning.message == "a container was not removed"
+    assert "device or resource busy" in str(vars(warning))
 
 
 def test_an_engine_that_hangs_is_given_up(machine):

@@ -34,7 +34,7 @@ _BOOKKEEPING: Final = {"_meta", "sops"}
 class Settings(BaseModel):
     """A group of settings inside a config."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
 
 class EndpointConfig(Settings):

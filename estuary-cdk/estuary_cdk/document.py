@@ -23,7 +23,7 @@ _SHALLOW: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, 
 class Meta(BaseModel):
     """What the kit says of a document: was it created, updated or deleted, and as which row."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     op: Op = Field(default="u", description="Operation: created (c), updated (u) or deleted (d).")
     row_id: int = Field(
@@ -37,7 +37,7 @@ class Document(BaseModel):
     A `meta_` that isn't set is filled in by the kit.
     """
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
 
     meta_: Meta = Field(default=Meta(), alias="_meta", description="Of the document itself.")
 

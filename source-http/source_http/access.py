@@ -10,7 +10,7 @@ import msgspec
 from estuary_cdk.clock import Clock, SystemClock
 from estuary_cdk.kits.files import Hints, Version
 from estuary_cdk.kits.http import Client, Download, Validators, download
-from estuary_cdk.kits.http.validators import resume_condition, validators
+from estuary_cdk.kits.http.conditions import resume_condition, validators
 from source_http.config import Stream
 
 

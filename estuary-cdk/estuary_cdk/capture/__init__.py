@@ -5,26 +5,44 @@ says how to read one window or page, the kit does the rest. `Capture` is below i
 files and whatever has its own idea of progress: the author writes `pull`.
 """
 
-from estuary_cdk.capture.connector import (
-    Application,
-    Capture,
-    DiscoveredResource,
-    Validation,
-)
-from estuary_cdk.capture.pull import Binding, Pull, Transaction
-from estuary_cdk.capture.schedules import Cron, Duration
-from estuary_cdk.capture.source import Source
-from estuary_cdk.capture.state import BindingState, NoState, Patch
-from estuary_cdk.capture.streams import (
-    Batch,
-    Checkpoint,
-    Log,
-    Paged,
-    Snapshot,
-    Stream,
-    Windowed,
-)
-from estuary_cdk.capture.windows import Window
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from estuary_cdk.capture.connector import (
+        Application,
+        Capture,
+        DiscoveredResource,
+        Validation,
+    )
+    from estuary_cdk.capture.pull import Binding, Pull, Transaction
+    from estuary_cdk.capture.schedules import Cron, Duration
+    from estuary_cdk.capture.source import Source
+    from estuary_cdk.capture.state import BindingState, NoState, Patch
+    from estuary_cdk.capture.streams import (
+        Batch,
+        Checkpoint,
+        Log,
+        Paged,
+        Snapshot,
+        Stream,
+        Windowed,
+    )
+    from estuary_cdk.capture.windows import Window
+else:
+    from estuary_cdk.exports import exports
+
+    __getattr__ = exports(
+        __name__,
+        {
+            "connector": ("Application", "Capture", "DiscoveredResource", "Validation"),
+            "pull": ("Binding", "Pull", "Transaction"),
+            "schedules": ("Cron", "Duration"),
+            "source": ("Source",),
+            "state": ("BindingState", "NoState", "Patch"),
+            "streams": ("Batch", "Checkpoint", "Log", "Paged", "Snapshot", "Stream", "Windowed"),
+            "windows": ("Window",),
+        },
+    )
 
 __all__ = [
     "Application",

@@ -48,7 +48,7 @@ Moment = Annotated[AwareDatetime, PlainSerializer(spelled, return_type=str)]
 
 
 class _Part(BindingState):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class WindowsPart(_Part):

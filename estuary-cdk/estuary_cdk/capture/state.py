@@ -29,7 +29,7 @@ StateT = TypeVar("StateT", bound=BaseModel)
 class BindingState(BaseModel):
     """Base of a connector's state of one binding: frozen, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class NoState(BindingState):

@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from estuary_cdk.kits.http.validators import (
+from estuary_cdk.kits.http.conditions import (
     ContentRange,
     Validators,
     content_range,

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.http.client import Client, Parameters, Streamed
-from estuary_cdk.kits.http.encodings import decoded
-from estuary_cdk.kits.http.errors import ContentChanged
-from estuary_cdk.kits.http.validators import (
+from estuary_cdk.kits.http.conditions import (
     Validators,
     content_range,
     resume_condition,
     validators,
 )
+from estuary_cdk.kits.http.encodings import decoded
+from estuary_cdk.kits.http.errors import ContentChanged
 
 RESUMES_MAX = 20
 NOT_MODIFIED = 304

@@ -12,7 +12,7 @@ from flow_local.build.endpoints import launchable, packs_values
 from flow_local.build.lineage import Last, version_of
 from flow_local.build.materializations import BuiltMaterialization, built_materialization
 from flow_local.catalog import Capture, Catalog, CatalogError, Materialization
-from flow_local.connectors import Connector, LogEvent
+from flow_local.connectors import Connector, LogEvent, Spares
 from flow_local.schema.bundles import uses_inferred_schema
 from flow_local.tasks.definitions import CaptureTask, MaterializationTask, Task
 
@@ -34,6 +34,7 @@ class Surroundings:
     inferred: Mapping[str, bytes] = field(default_factory=dict)
     on_event: OnEvent = lambda _task, _event: None
     log_level: str = "info"
+    spares: Spares | None = None
 
 
 @dataclass
@@ -93,6 +94,7 @@ async def _build(
         task.name,
         lambda event: surroundings.on_event(task.name, event),
         surroundings.log_level,
+        surroundings.spares,
     )
     last = surroundings.last(task.name)
     collections = {

@@ -25,7 +25,7 @@ from flow_local.cli.options import LogFormat, Logging
 from flow_local.cli.projects import Project
 from flow_local.cli.relays import kept, log_to_stderr, relay
 from flow_local.cli.views import Screen, View, log_view, terminal_view
-from flow_local.connectors import ConnectorFailed
+from flow_local.connectors import ConnectorFailed, Spares, spares
 from flow_local.supervisor import (
     Board,
     Failure,
@@ -112,20 +112,20 @@ class _Runner:
         raise CommandFailed(UNHEALTHY, self._unfinished())
 
     async def _run(self) -> list[Failure]:
-        async with AsyncExitStack() as stack:
+        async with spares() as held, AsyncExitStack() as stack:
             world = None
             if self.project.has_run:
-                world = await stack.enter_async_context(self._directory())
-            result = await self._built(world)
+                world = await stack.enter_async_context(self._directory(held))
+            result = await self._built(world, held)
             if world is None:
-                world = await stack.enter_async_context(self._directory())
+                world = await stack.enter_async_context(self._directory(held))
             done: set[str] = set()
             if result.waiting:
                 first = self._before_inference(result)
                 if failures := await self._supervised(first, world, until_idle=True):
                     return failures
                 done = {task.name for task in first} if self.options.until_idle else set()
-                result = await self._built(world)
+                result = await self._built(world, held)
             _tell_left_out(result)
             tasks = [task for task in self._in_order(result) if task.name not in done]
             return await self._supervised(tasks, world, until_idle=self.options.until_idle)
@@ -147,12 +147,12 @@ class _Runner:
         names = (*self.loaded.captures, *self.loaded.materializations)
         return [result.tasks[name] for name in names if name in result.tasks]
 
-    def _directory(self) -> AbstractAsyncContextManager[World]:
+    def _directory(self, held: Spares) -> AbstractAsyncContextManager[World]:
         level = self.options.logging.level or KEPT_LEVEL
-        return data_directory(self.project.data_directory, relay, SystemClock(), level)
+        return data_directory(self.project.data_directory, relay, SystemClock(), level, held)
 
     async def _rebuilt(self, world: World, name: str) -> Task | None:
-        result = await self._asked(world, (name,))
+        result = await self._asked(world, (name,), world.spares)
         for error in result.failures.values():
             if isinstance(error.__cause__, TransientError | ConnectorFailed):
                 raise error.__cause__  # It may pass, which the supervisor must recognise.
@@ -160,14 +160,14 @@ class _Runner:
         _tell_left_out(result)
         return result.tasks.get(name)
 
-    async def _built(self, world: World | None) -> Built:
+    async def _built(self, world: World | None, held: Spares) -> Built:
         """Build all tasks; raises CommandFailed where one can't be."""
-        result = await self._asked(world, self.project.names)
+        result = await self._asked(world, self.project.names, held)
         if result.failures:
             raise refused(result.failures.values())
         return result
 
-    async def _asked(self, world: World | None, names: Sequence[str]) -> Built:
+    async def _asked(self, world: World | None, names: Sequence[str], held: Spares | None) -> Built:
         lasts: dict[str, Last] = {}
         inferred: Mapping[str, bytes] = {}
         if world is not None:
@@ -180,6 +180,7 @@ class _Runner:
             inferred=inferred,
             on_event=relay,
             log_level=self.options.logging.level or KEPT_LEVEL,
+            spares=held,
         )
         return await built(self.loaded, surroundings, names)
 

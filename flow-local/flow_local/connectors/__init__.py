@@ -11,6 +11,7 @@ from flow_local.connectors.endpoint import Endpoint, image, local
 from flow_local.connectors.events import LogEvent
 from flow_local.connectors.failures import ConnectorFailed
 from flow_local.connectors.process import OnEvent
+from flow_local.connectors.spares import Spares, spares
 from flow_local.connectors.unary import (
     apply_capture,
     apply_materialization,
@@ -30,6 +31,7 @@ __all__ = [
     "Endpoint",
     "LogEvent",
     "OnEvent",
+    "Spares",
     "apply_capture",
     "apply_materialization",
     "capture_spec",
@@ -38,6 +40,7 @@ __all__ = [
     "image",
     "local",
     "materialization_spec",
+    "spares",
     "validate_capture",
     "validate_materialization",
 ]

@@ -8,11 +8,12 @@ RemoteProtocolError where it said something it may not.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from estuary_cdk.errors import RemoteProtocolError, TransientError
-from estuary_cdk.protocol import capture
+from estuary_cdk.logs import get_logger
+from estuary_cdk.protocol import capture, materialize
 from estuary_cdk.protocol.capture_session import CaptureSession
 from estuary_cdk.protocol.codec import (
     CAPTURE_REQUESTS,
@@ -26,21 +27,29 @@ from estuary_cdk.protocol.materialize_session import MaterializeSession
 from estuary_cdk.protocol.message import Message
 from estuary_cdk.protocol.session import Side
 from flow_local.connectors.endpoint import Endpoint
-from flow_local.connectors.failures import connector_failed
+from flow_local.connectors.events import LogEvent
+from flow_local.connectors.failures import ConnectorFailed, connector_failed
 from flow_local.connectors.process import OnEvent, Process, launch
+from flow_local.connectors.spares import Spares
 
 EXIT_WAIT_S: Final = 10.0
 STOP_GRACE_S: Final = 1.0
 
+log = get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """A task's connector: how to start it, whose it is, and who gets what it logs."""
+    """A task's connector: how to start it, whose it is, and who gets what it logs.
+
+    With `spares` a process that goes on reading after its answer is asked the next question too.
+    """
 
     endpoint: Endpoint
     task: str
     on_event: OnEvent
     log_level: str = "info"
+    spares: Spares | None = None
 
 
 class _CaptureJudge:
@@ -83,12 +92,24 @@ class Dialogue:
 
     requests: Codec
     responses: Codec
+    spec: "type[capture.Spec | materialize.Spec]"
+    specified: type[Message]
     judge: Callable[[], "_CaptureJudge | _MaterializeJudge"]
 
 
-CAPTURE: Final = Dialogue(Codec(CAPTURE_REQUESTS), Codec(CAPTURE_RESPONSES), _CaptureJudge)
+CAPTURE: Final = Dialogue(
+    Codec(CAPTURE_REQUESTS),
+    Codec(CAPTURE_RESPONSES),
+    capture.Spec,
+    capture.SpecResponse,
+    _CaptureJudge,
+)
 MATERIALIZE: Final = Dialogue(
-    Codec(MATERIALIZE_REQUESTS), Codec(MATERIALIZE_RESPONSES), _MaterializeJudge
+    Codec(MATERIALIZE_REQUESTS),
+    Codec(MATERIALIZE_RESPONSES),
+    materialize.Spec,
+    materialize.SpecResponse,
+    _MaterializeJudge,
 )
 
 
@@ -107,11 +128,60 @@ class Conversation:
         self._judge = dialogue.judge()
         self._what = what
         self._ended = False
+        self.requests_ended = False
+        """Whether nothing more can be asked."""
+        self.goes_on = False
+        """Whether it has shown that it reads on after an answer."""
+        self.is_kept = False
+        """Whether its process is to be kept when the conversation is left."""
 
     @property
     def pid(self) -> int:
         """The connector's process id."""
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process still runs."""
+        return self._process.is_alive
+
+    def resume(self, connector: Connector, what: str) -> None:
+        """Go on after an answer, for another purpose."""
+        self._connector, self._what, self.is_kept = connector, what, False
+        self._process.hand_logs_to(connector.on_event)
+
+    async def tried(self, wait_s: float) -> bool:
+        """Ask for a spec after an answer, and tell whether the connector goes on reading.
+
+        One that doesn't is killed; what it logs about the question is of interest to us at most.
+        """
+        if self.goes_on:
+            return True
+        events: list[LogEvent] = []
+        self._process.hand_logs_to(events.append)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self.send(self._dialogue.spec(self._connector.endpoint.connector_type))
+                await self.expect(self._dialogue.specified)
+        except (TimeoutError, RemoteProtocolError, ConnectorFailed) as error:
+            log.debug("the connector answers once", task=self._connector.task, reason=str(error))
+            await self.kill()
+            events = [replace(event, level="debug") for event in events]
+        else:
+            self._process.hand_logs_to(self._connector.on_event)
+            self.goes_on = True
+        for event in events:
+            self._connector.on_event(event)
+        return self.goes_on
+
+    async def kill(self) -> None:
+        """End its process at once."""
+        self.is_kept = False
+        await self._process.kill()
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End its process; see `Process.stop`."""
+        await self._process.stop(grace_s)
 
     async def send(self, request: Message) -> None:
         """Judge and send one request, and see it out of this process."""
@@ -157,7 +227,10 @@ class Conversation:
 
     async def end_requests(self) -> None:
         """Say that no more requests will come."""
+        if self.requests_ended:
+            return
         self._judge.requests_end()
+        self.requests_ended = True
         try:
             await self._process.stdin.close()
         except RemoteProtocolError as error:
@@ -193,9 +266,12 @@ class Conversation:
         except TimeoutError:
             return None
 
-    async def expect(self, kind: type[Message]) -> Message:
-        """Return the one response that must come now."""
-        runs = await self.receive()
+    async def expect(self, kind: type[Message], patience_s: float | None = None) -> Message:
+        """Return the one response that must come now; out of patience, end the requests."""
+        runs = await self.receive_within(patience_s)
+        if runs is None:
+            await self.end_requests()
+            runs = await self.receive()
         if not runs:
             raise self._violation(
                 RemoteProtocolError(f"the connector exited without answering {kind.__name__!r}")
@@ -251,14 +327,30 @@ async def conversation(
 ) -> AsyncIterator[Conversation]:
     """Start the connector for one conversation and end its process when the block is left.
 
+    The process may be one of the connector's spares, and one that `is_kept` becomes a spare again.
     Left without an error, the process has `grace_s` to end by itself after its stdin closed, and
     the same again after SIGTERM; left with an error other than cancellation, it is killed at once.
     """
-    process = await launch(connector.endpoint, connector.on_event, connector.log_level)
+    talk = await _begun(connector, dialogue, what)
     try:
-        yield Conversation(connector, process, dialogue, what)
-    except Exception:
-        await process.kill()
+        yield talk
+    except BaseException as error:
+        talk.is_kept = False
+        if isinstance(error, Exception):
+            await talk.kill()
         raise
     finally:
-        await process.stop(grace_s)
+        if talk.is_kept and connector.spares:
+            await connector.spares.keep(connector.task, connector.endpoint, talk)
+        else:
+            await talk.stop(grace_s)
+
+
+async def _begun(connector: Connector, dialogue: Dialogue, what: str) -> Conversation:
+    if connector.spares:
+        spare = await connector.spares.take(connector.task, connector.endpoint)
+        if isinstance(spare, Conversation):
+            spare.resume(connector, what)
+            return spare
+    process = await launch(connector.endpoint, connector.on_event, connector.log_level)
+    return Conversation(connector, process, dialogue, what)

@@ -35,7 +35,7 @@ class _Logs(asyncio.Protocol):
     def __init__(self, on_event: OnEvent) -> None:
         self.last: LogEvent | None = None
         self.ended = asyncio.Event()
-        self._on_event = on_event
+        self.on_event = on_event
         self._decoder = LogDecoder()
         self._pause: asyncio.TimerHandle | None = None
 
@@ -55,7 +55,7 @@ class _Logs(asyncio.Protocol):
     def _hand_on(self, events: Iterable[LogEvent]) -> None:
         for event in events:
             self.last = event
-            self._on_event(event)
+            self.on_event(event)
 
 
 class Process:
@@ -79,6 +79,15 @@ class Process:
     def pid(self) -> int:
         """Its process id, which is also the id of its group."""
         return self._child.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet, as far as is known."""
+        return self._child.returncode is None
+
+    def hand_logs_to(self, on_event: OnEvent) -> None:
+        """Hand what it logs from now on to somebody else."""
+        self._logs.on_event = on_event
 
     @property
     def said(self) -> str:

@@ -1,7 +1,13 @@
-"""Questions with one answer: spec, discover, validate and apply, each asked of a fresh process.
+"""Questions with one answer: spec, discover, validate and apply.
 
-An answer is taken once the process ends well. One that doesn't end with its stdin is ended after a
-short grace, as are captures, for many frameworks wait for more than the end of requests.
+Each is asked of a process of its own, unless the connector has spares. Then its process is tried
+after the first answer: Flow asks for a spec before anything else in the same process, so most
+connectors go on reading, but not all. One that answers a second question is kept for the next; one
+that doesn't has done what was asked, and is ended.
+
+Otherwise an answer is taken once the process ends well. One that doesn't end with its stdin is
+ended after a short grace, as are captures, for many frameworks wait for more than the end of
+requests.
 """
 
 import asyncio
@@ -15,6 +21,7 @@ from flow_local.connectors.conversation import (
     CAPTURE,
     MATERIALIZE,
     Connector,
+    Conversation,
     Dialogue,
     conversation,
 )
@@ -95,7 +102,7 @@ def _count(connector: Connector, answered: int, asked: int) -> None:
 async def _ask(
     connector: Connector, dialogue: Dialogue, request: Message, kind: type[MessageT]
 ) -> MessageT:
-    """Send one request and the end of requests; expect one response, then exit status 0 in time."""
+    """Send one request, expect one response, and end or keep the process; see above."""
     what = type(request).__name__.lower()
     what = "ask for the spec of" if what == "spec" else what
     try:
@@ -104,23 +111,35 @@ async def _ask(
             conversation(connector, dialogue, what) as talk,
         ):
             await talk.send(request)
-            await talk.end_requests()
-            answer = await talk.expect(kind)
-            more = await talk.receive_within(EXIT_GRACE_S)
-            if more is None:
-                log.warning(
-                    "the connector doesn't end with its stdin and is ended",
-                    task=connector.task,
-                    request=type(request).__name__,
-                )
-            elif more:
-                raise RemoteProtocolError(
-                    f"can't {what} {connector.task!r}: the connector answered twice, "
-                    f"then with {more[0][0].__name__!r}"
-                )
+            spares = connector.spares
+            if spares is None or connector.task in spares.hopeless:
+                await talk.end_requests()
+            answer = await talk.expect(kind, spares.patience_s if spares else None)
+            if talk.requests_ended or spares is None:
+                await _ends(connector, talk, what)
+            elif await talk.tried(spares.trial_s):
+                talk.is_kept = True
+            else:
+                spares.hopeless.add(connector.task)
     except TimeoutError as error:
         raise TransientError(
             f"can't {what} {connector.task!r}: no answer within {ANSWER_WAIT_S:.0f} s"
         ) from error
     assert isinstance(answer, kind)
     return answer
+
+
+async def _ends(connector: Connector, talk: Conversation, what: str) -> None:
+    """See that the process ends after its answer with exit status 0, and without another."""
+    more = await talk.receive_within(EXIT_GRACE_S)
+    if more is None:
+        log.warning(
+            "the connector doesn't end with its stdin and is ended",
+            task=connector.task,
+            request=what,
+        )
+    elif more:
+        raise RemoteProtocolError(
+            f"can't {what} {connector.task!r}: the connector answered twice, "
+            f"then with {more[0][0].__name__!r}"
+        )

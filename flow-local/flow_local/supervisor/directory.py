@@ -6,7 +6,7 @@ from pathlib import Path
 
 from estuary_cdk.clock import Clock, SystemClock
 from flow_local.collections import Collections
-from flow_local.connectors import LogEvent
+from flow_local.connectors import LogEvent, Spares
 from flow_local.recovery import locked, recovery
 from flow_local.tasks import World
 
@@ -17,6 +17,7 @@ async def data_directory(
     on_event: Callable[[str, LogEvent], None],
     clock: Clock | None = None,
     log_level: str = "info",
+    spares: Spares | None = None,
 ) -> AsyncIterator[World]:
     """Open a data directory, which is made if absent, for tasks to run on.
 
@@ -26,4 +27,4 @@ async def data_directory(
     with locked(path):
         async with recovery(path) as log:
             collections = Collections(path, await log.ends(), log.schemas)
-            yield World(collections, log, clock or SystemClock(), on_event, log_level)
+            yield World(collections, log, clock or SystemClock(), on_event, log_level, spares)

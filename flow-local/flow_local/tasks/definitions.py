@@ -8,7 +8,7 @@ from estuary_cdk.clock import Clock
 from estuary_cdk.protocol.capture import CaptureSpec
 from estuary_cdk.protocol.materialize import MaterializationSpec
 from flow_local.collections import Collections
-from flow_local.connectors import Connector, Endpoint, LogEvent
+from flow_local.connectors import Connector, Endpoint, LogEvent, Spares
 from flow_local.recovery import Recovery
 from flow_local.tasks.ending import Ending
 from flow_local.tasks.progress import TaskProgress
@@ -84,6 +84,7 @@ class World:
     clock: Clock
     on_event: Callable[[str, LogEvent], None]
     log_level: str = "info"
+    spares: Spares | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,11 @@ class Run:
     @property
     def connector(self) -> Connector:
         """The task's connector; what it logs is handed on with the task's name."""
-        name, on_event = self.task.name, self.world.on_event
+        name, world = self.task.name, self.world
         return Connector(
-            self.task.endpoint, name, lambda event: on_event(name, event), self.world.log_level
+            self.task.endpoint,
+            name,
+            lambda event: world.on_event(name, event),
+            world.log_level,
+            world.spares,
         )

@@ -52,8 +52,8 @@ class _Above:
 
 
 @contextmanager
-def kept(data_directory: Path, level: str) -> Iterator[None]:
-    """Keep what tasks log from `level` on in the data directory, while the block runs."""
+def kept(data_directory: Path, level: str) -> Iterator[TaskLogs]:
+    """Keep what tasks log from `level` on, while the block runs; see `TaskLogs.begin`."""
     root = logging.getLogger()
     before = root.level
     for handler in root.handlers:
@@ -62,7 +62,7 @@ def kept(data_directory: Path, level: str) -> Iterator[None]:
     root.addHandler(task_logs)
     root.setLevel(min(before, LEVELS[level]))
     try:
-        yield
+        yield task_logs
     finally:
         root.setLevel(before)
         root.removeHandler(task_logs)

@@ -112,13 +112,16 @@ class _Runner:
         raise CommandFailed(UNHEALTHY, self._unfinished())
 
     async def _run(self) -> list[Failure]:
+        level = self.options.logging.level or KEPT_LEVEL
         async with spares() as held, AsyncExitStack() as stack:
+            logs = stack.enter_context(kept(self.project.data_directory, level))
             world = None
             if self.project.has_run:
                 world = await stack.enter_async_context(self._directory(held))
             result = await self._built(world, held)
             if world is None:
                 world = await stack.enter_async_context(self._directory(held))
+            logs.begin()
             done: set[str] = set()
             if result.waiting:
                 first = self._before_inference(result)
@@ -190,11 +193,9 @@ class _Runner:
         if not tasks:
             return []
         plan = Plan(Ending(until_idle=until_idle), rebuild=lambda name: self._rebuilt(world, name))
-        level = self.options.logging.level or KEPT_LEVEL
-        with kept(self.project.data_directory, level):
-            async with self.view(self.board, world.clock):
-                work = supervise(tasks, world, plan, self.board)
-                return await _until(work, self.options.until, world.clock)
+        async with self.view(self.board, world.clock):
+            work = supervise(tasks, world, plan, self.board)
+            return await _until(work, self.options.until, world.clock)
 
     def _unfinished(self) -> list[str]:
         """Say of each task that isn't done where it is."""

@@ -6,6 +6,7 @@ logs/acme/source/before.jsonl    what that was, before it grew to its limit
 
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,15 @@ DIRECTORY: Final = "logs"
 NEWEST: Final = "log.jsonl"
 BEFORE: Final = "before.jsonl"
 LOG_BYTES_MAX: Final = 8 << 20
+RECORDS_WAITING_MAX: Final = 10_000
 
 
 class TaskLogs(logging.Handler):
     """Keeps each record that names its `task`, in the files of that task.
 
-    What can't be written is dropped: a disk that is full is told of by whoever needs it more.
+    Until it `begins` to write, the latest records wait in memory: a task is built before there is a
+    data directory. What can't be written is dropped: a disk that is full is told of by whoever
+    needs it more.
     """
 
     def __init__(self, data_directory: Path, bytes_max: int = LOG_BYTES_MAX) -> None:
@@ -31,11 +35,21 @@ class TaskLogs(logging.Handler):
         self._root = data_directory / DIRECTORY
         self._bytes_max = bytes_max
         self._files: dict[str, _File] = {}
+        self._waiting: deque[logging.LogRecord] | None = deque(maxlen=RECORDS_WAITING_MAX)
+
+    def begin(self) -> None:
+        """Write what waits and, from now on, what comes."""
+        waiting, self._waiting = self._waiting, None
+        for record in waiting or ():
+            self.emit(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, if it is a task's."""
         task = getattr(record, "fields", {}).get("task")
         if not isinstance(task, str):
+            return
+        if self._waiting is not None:
+            self._waiting.append(record)
             return
         try:
             file = self._files.get(task)

@@ -19,6 +19,7 @@ from estuary_cdk.kits.sql_cdc.tables import TableId
 from estuary_cdk.protocol.codec import encode_json
 from source_postgres.column_types import Mapped
 from source_postgres.documents import Heads, Origin, Transaction, lsn_text
+from source_postgres.fitting import BEFORE_BYTES_MAX, fitted
 from source_postgres.rows import Template
 from source_postgres.tuples import UNCHANGED, Fields, Rows, Splitter, tuple_fields
 from source_postgres.values import NULL
@@ -266,13 +267,11 @@ class TableDecoder:
 
     def _members(self, fields: Fields) -> bytes:
         """Return the members of an object with those columns that are there."""
-        parts = []
-        for index in self._shown:
-            if fields[index] != UNCHANGED:
-                [value] = self._mapped[index].convert([fields[index]])
-                name = encode_json(self.relation.names[index])
-                parts.append(b"%b:%b" % (name, value))
-        return b",".join(parts)
+        there = [index for index in self._shown if fields[index] != UNCHANGED]
+        values = [self._mapped[index].convert([fields[index]])[0] for index in there]
+        names = [encode_json(self.relation.names[index]) for index in there]
+        values = fitted(values, BEFORE_BYTES_MAX)
+        return b",".join([b"%b:%b" % each for each in zip(names, values, strict=True)])
 
     def _documents(self, records: list[Record]) -> list[bytes]:
         if all(record[4] for record in records):

@@ -12,6 +12,7 @@ from typing import Final
 
 from estuary_cdk.protocol.codec import encode_json
 from source_postgres.column_types import Mapped
+from source_postgres.fitting import DOCUMENT_BYTES_MAX, fitted
 from source_postgres.values import NULL, SEPARATOR, Column
 
 _NULL: Final = b"\\N"
@@ -69,7 +70,28 @@ class Template:
             quoted.append(bare is not None)
             values.append(mapped.convert(column) if bare is None else bare)
         form = self._form(tuple(quoted))
-        return list(map(form.__mod__, zip(*meta, *values, strict=True)))
+        documents = list(map(form.__mod__, zip(*meta, *values, strict=True)))
+        if max(map(len, documents), default=0) > DOCUMENT_BYTES_MAX:
+            rows = zip(documents, zip(*meta, strict=True), zip(*values, strict=True), strict=True)
+            return [self._fitted(document, head, row, quoted) for document, head, row in rows]
+        return documents
+
+    def _fitted(
+        self,
+        document: bytes,
+        meta: Sequence[object],
+        row: Sequence[bytes],
+        quoted: Sequence[bool],
+    ) -> bytes:
+        """Return a document with its largest values cut, if it is too large."""
+        if len(document) <= DOCUMENT_BYTES_MAX:
+            return document
+        marked = [
+            b'"%b"' % value if text else value for value, text in zip(row, quoted, strict=True)
+        ]
+        rest = len(document) - sum(map(len, marked))
+        cut = fitted(marked, DOCUMENT_BYTES_MAX - rest)
+        return self._form((False,) * len(cut)) % (*meta, *cut)
 
     def _form(self, quoted: tuple[bool, ...]) -> bytes:
         form = self._forms.get(quoted)

@@ -207,6 +207,10 @@ class Capturing:
         for table_id, tracked in self._tracked.items():
             tracked.rows = counts.get(table_id)
         self._follow(stream)
+        if any(each.dirty and each.state.mode == "Active" for each in self._tracked.values()):
+            # Only from here on are its changes captured: it must not be activated once more.
+            async with self._pull.transaction() as transaction:
+                self._checkpoint(transaction, stream, stream.position)
 
     async def _rounds(self, stream: ChangeStream) -> None:
         while True:

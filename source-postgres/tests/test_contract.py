@@ -18,6 +18,7 @@ def subject(source, monkeypatch) -> CaptureSubject:
         "create table named (name text primary key, tags text[])",
         "insert into named select 'n' || i, array['a', null] from generate_series(1, 15) i",
         "create table log (line text)",
+        "alter table log replica identity full",
         "insert into log select 'x' || i from generate_series(1, 5) i",
     )
     source.advanced["backfill_chunk_size"] = 10

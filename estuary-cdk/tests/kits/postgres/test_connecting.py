@@ -14,7 +14,10 @@ from estuary_cdk.kits.postgres import (
     connect,
     dialling,
     explained,
+    host_and_port,
 )
+from estuary_cdk.kits.tunnel import NetworkTunnel, forwarded
+from estuary_cdk.testing.ssh import ssh
 
 IN_THE_CLOUD = GcpIam(
     gcp_service_account_to_impersonate="a",
@@ -107,6 +110,34 @@ async def test_something_else_at_the_port_is_told(guarded):
     assert "isn't PostgreSQL" in text
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("unsupported startup parameter: replication", "connection pooler"),
+        ("unsupported startup parameter in options: statement_timeout", "connection pooler"),
+        ("Tenant or user not found", "connection pooler"),
+        ("the database system is starting up", "starting, stopping or recovering"),
+        ("remaining connection slots are reserved for superusers", "too many connections"),
+    ],
+)
+async def test_what_poolers_and_busy_servers_say_is_understood(guarded, said, meant):
+    async def refusing(reader, writer):
+        # Encryption is declined, then the session.
+        await reader.read(8)
+        writer.write(b"N")
+        await reader.read(1000)
+        fields = b"SFATAL\0C08P01\0M" + said.encode() + b"\0\0"
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        writer.close()
+
+    async with await asyncio.start_server(refusing, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        server = guarded.asked(address=f"127.0.0.1:{port}")
+        kinds = (ConfigError, TransientError)
+        text = await asyncio.to_thread(refusal, server, kinds)
+    assert meant in text
+
+
 def test_a_token_is_never_sent_in_the_clear(guarded):
     text = refusal(guarded.asked(credentials=IN_THE_CLOUD))
     assert "the server doesn't encrypt connections" in text
@@ -191,6 +222,18 @@ def test_a_client_certificate_identifies_the_user(encrypted):
     assert "common name" in refusal(replace(encrypted.tls(**settings), user="certified"))
     without = replace(encrypted.tls(sslmode="require"), user="certified")
     assert "asks for a client certificate" in refusal(without)
+
+
+def test_the_servers_own_name_is_verified_through_a_tunnel(encrypted):
+    server = encrypted.tls(sslmode="verify-full", ssl_server_ca=encrypted.trusted)
+    with ssh() as bastion:
+        given = {"sshEndpoint": bastion.endpoint, "privateKey": bastion.private_key}
+        settings = NetworkTunnel.model_validate({"sshForwarding": given})
+        with forwarded(settings, *host_and_port(server.address)) as way:
+            assert encrypted.used(replace(server, way=way))
+            bastion.stop()
+            closed = refusal(replace(server, way=way), TransientError)
+    assert "can't connect to SSH server" in closed
 
 
 def test_certificates_that_arent_any_are_told_of_before_connecting(encrypted):

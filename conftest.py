@@ -1,10 +1,40 @@
-"""What all tests share: properties are judged by what they find, never by how long they take."""
+"""What all tests share: how much properties are tried, and which tests begin first.
 
+Properties are judged by what they find, never by how long they take. HYPOTHESIS_PROFILE=deep tries
+them with twenty times as many examples.
+"""
+
+import os
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "house",
     deadline=None,
+    max_examples=50,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.load_profile("house")
+settings.register_profile("deep", settings.get_profile("house"), max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each worker begin with tests that kill for minutes, lest all wait for these at the end.
+
+    A worker is given its share of the tests in order, and steals from others when it is done.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    long = [item for item in items if item.path.match("tests/crash/*.py")]
+    chosen = set(long)
+    rest = [item for item in items if item not in chosen]
+    share = -(-len(rest) // workers)
+    items[:] = [
+        item
+        for worker in range(workers)
+        for part in (long[worker::workers], rest[worker * share : (worker + 1) * share])
+        for item in part
+    ]

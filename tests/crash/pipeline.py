@@ -199,11 +199,10 @@ class Pipeline:
         return []
 
     def kill(self, name: str, age_s: float = 0.0) -> bool:
-        """Kill -9 a process of one role that has lived for a while; False where there is none."""
+        """Kill -9 a process of one role once it is so old; False where there is none by then."""
         for process in self.processes(name):
             with suppress(psutil.Error):
-                if time.time() - process.create_time() < age_s:
-                    continue
+                time.sleep(max(0.0, process.create_time() + age_s - time.time()))
                 process.send_signal(signal.SIGKILL)
                 if name == RUNTIME and self.process is not None:
                     self.process.wait()

@@ -19,7 +19,7 @@ _spec.loader.exec_module(pipeline)
 KILLS = int(os.environ.get("CRASH_KILLS", "200"))
 PARTS = 2
 AGE_S_MAX = 2.0
-PATIENCE_S = 8
+PATIENCE_S = 4
 PATIENCE_S_MAX = 60
 
 
@@ -65,7 +65,7 @@ def _kill(kills: int, tmp_path: Path, part: int, *, files: int = 1, shards: int 
             age_s = chance.uniform(0, AGE_S_MAX)
             while not run.kill(victim, age_s):
                 assert time.monotonic() < deadline, f"no {victim} to kill: {run.said()}"
-                time.sleep(0.01)
+                time.sleep(0.05)
                 if time.monotonic() > impatient:
                     # Killed often in a row, a task waits longer and longer: begin anew.
                     victim, age_s = pipeline.RUNTIME, 0.0

@@ -78,7 +78,7 @@ class Project:
     @property
     def rows(self):
         """Key, integer value and whether it was there before of each row, in order of keys."""
-        rows = json.loads(self.rows_path.read_text()).values()
+        rows = json.loads(self.rows_path.read_text())["rows"].values()
         return sorted((*row["key"], *integers(row["values"]), row["existed"]) for row in rows)
 
 
@@ -115,7 +115,7 @@ def test_an_odd_capture_is_previewed(project):
 def test_an_odd_connector_is_discovered_and_validated(project):
     project.write([])
     [found] = project.run("discover", "--json", "--name", "odd/capture").splitlines()
-    assert json.loads(found)["recommendedName"] == "odd"
+    assert json.loads(found)["recommendedName"] == "things"
     fields = [line.split()[:4] for line in project.run("validate").splitlines()]
     assert ["id", "integer", "key", "selected"] in fields
     assert ["sum", "integer", "value", "selected"] in fields

@@ -8,12 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+ODD = Path(__file__).parents[3] / "tests/foreign/odd_connector.py"
 CATALOG = """\
 captures:
   acme/odd:
     endpoint:
       local:
-        command: [PYTHON, ODD]
+        command: [PYTHON, ODD, capture]
         config: config.yaml
     bindings: []
 """
@@ -22,16 +23,20 @@ BINDING = (
     b'{"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]},'
     b'"key":["/id"]}\n'
 )
-SPEC = b'{"configSchema":{"type": "object"},"resourceConfigSchema":{"type": "object"}}\n'
+SCHEMA = b'{"type": "object", "additionalProperties": true, "x-odd": null}'
+SPEC = (
+    b'{"protocol":3032023,"configSchema":%b,"resourceConfigSchema":%b,'
+    b'"resourcePathPointers":["/name"]}\n' % (SCHEMA, SCHEMA)
+)
 WAIT_S = 60
 
 
 @pytest.fixture
 def flowctl(tmp_path):
     """A flowctl on PATH, called in a directory with a catalog."""
-    catalog = CATALOG.replace("ODD", str(Path(__file__).parent / "odd_connector.py"))
+    catalog = CATALOG.replace("ODD", str(ODD))
     (tmp_path / "flow.yaml").write_text(catalog.replace("PYTHON", sys.executable))
-    (tmp_path / "config.yaml").write_text("capture: true\nratio: 1.0\n")
+    (tmp_path / "config.yaml").write_text("count: 3\nratio: 1.0\n")
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "console-script"
     main = "import sys; from flow_local.cli.main import main; main()"
@@ -84,7 +89,7 @@ def test_raw_bundle_is_the_catalog_in_one_document(flowctl):
     assert ended.stdout.startswith(b'{\n  "captures": {\n    "acme/odd": {\n')
     assert ended.stdout.endswith(b"\n}")
     task = msgspec.json.decode(ended.stdout)["captures"]["acme/odd"]
-    assert task["endpoint"]["local"]["config"] == {"capture": True, "ratio": 1.0}
+    assert task["endpoint"]["local"]["config"] == {"count": 3, "ratio": 1.0}
     assert b'"ratio": 1.0' in ended.stdout
 
 

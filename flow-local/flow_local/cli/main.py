@@ -393,7 +393,7 @@ def logs(
 @app.command(
     short_help="Print what makes a shell complete flow-local.",
     epilog=epilog(
-        "source <(flow-local completion bash)",
+        "flow-local completion bash > ~/.local/share/bash-completion/completions/flow-local",
         "flow-local completion zsh > ~/.zfunc/_flow-local",
         "flow-local completion fish > ~/.config/fish/completions/flow-local.fish",
     ),

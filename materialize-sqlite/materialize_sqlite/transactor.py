@@ -1,7 +1,7 @@
 """Loads and stores in bulk, and commits them together with Flow's checkpoint.
 
 Keys wait in memory, and in a temporary table beyond `KEYS_BYTES_MAX`, until the last transaction is
-committed; then they look up documents some hundred at a time. Rows are decoded some thousand at a
+committed; then they look up documents some hundred at a time. Rows are decoded some hundred at a
 time and inserted by statements of some dozen rows each: fewer, longer calls into SQLite leave the
 interpreter to whoever reads the next documents meanwhile.
 """
@@ -38,7 +38,7 @@ log = get_logger(__name__)
 
 KEYS_BYTES_MAX: Final = 16 * 1024 * 1024
 KEYS_PER_LOAD: Final = 200
-ROWS_PER_CHUNK: Final = 2000
+ROWS_PER_CHUNK: Final = 500
 ROWS_PER_STATEMENT: Final = 50
 PARAMETERS_MAX: Final = 30_000  # SQLite allows 32,766
 

@@ -300,28 +300,26 @@ def store_line(  # noqa: PLR0913 - the message has this many parts
     )
 
 
-_MARKS = (b"", b',"exists":true', b',"delete":true', b',"exists":true,"delete":true')
+_ENDS = (b"}}\n", b',"exists":true}}\n', b',"delete":true}}\n', b',"exists":true,"delete":true}}\n')
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Stores of one binding, column by column, to be spelt as a block.
+    """Stores of one binding, column by column, to be spelt.
 
     `keys` and `values` hold a column of JSON texts for each field, `packed` the packed keys;
-    `documents` is None where the binding has none. Nothing in them has line breaks. `marks` are 0,
-    or 1 for exists, plus 2 for delete.
+    `documents` is None where the binding has none. Nothing in them has line breaks.
     """
 
     keys: Sequence[Sequence[bytes | Raw]]
     packed: Sequence[bytes]
     values: Sequence[Sequence[bytes | Raw]]
     documents: Sequence[bytes] | None
-    marks: Sequence[int]
 
 
-def store_block(binding: int, stores: Stores) -> bytes:
-    """Spell stores as `store_line` does each; empty for none."""
-    count = len(stores.marks)
+def store_heads(binding: int, stores: Stores) -> list[bytes]:
+    """Spell stores up to what `store_block` adds: whether each exists and is deleted."""
+    count = len(stores.packed)
     packed = _ENCODE_LINES(stores.packed).split(b"\n")  # bytes become base64
     packed.pop()
     columns: list[Sequence[bytes | Raw]] = []
@@ -340,15 +338,22 @@ def store_block(binding: int, stores: Stores) -> bytes:
     for column in stores.values:
         put(before, column)
         before = b","
-    after = b"]" if stores.values else before + b"]"
+    after = b"]\n" if stores.values else before + b"]\n"
     if stores.documents is not None:
-        put(after + b',"doc":', stores.documents)
-        after = b""
-    put(after, list(map(_MARKS.__getitem__, stores.marks)))
+        put(after[:-1] + b',"doc":', stores.documents)
+        after = b"\n"
     # One join of all pieces costs a third of what a format string for each line does.
     width = 2 * len(columns) + 1
-    pieces: list[bytes | Raw] = [b"}}\n"] * (width * count)
+    pieces: list[bytes | Raw] = [after] * (width * count)
     for place, (text, column) in enumerate(zip(between, columns, strict=True)):
         pieces[2 * place :: width] = [text] * count
         pieces[2 * place + 1 :: width] = column
+    return b"".join(pieces).split(b"\n")[:-1]
+
+
+def store_block(heads: Sequence[bytes], marks: Sequence[int]) -> bytes:
+    """End stores, each with its mark: 0, or 1 for exists, plus 2 for delete; `store_line`s."""
+    pieces: list[bytes] = [b""] * (2 * len(heads))
+    pieces[::2] = heads
+    pieces[1::2] = map(_ENDS.__getitem__, marks)
     return b"".join(pieces)

@@ -14,7 +14,9 @@ from typing import Final
 from estuary_cdk.errors import RemoteProtocolError
 from estuary_cdk.transport.thread import Thread
 
-BLOCK_BYTES_MAX: Final = 1 << 20
+PIPE_BYTES: Final = 1 << 20
+# What becomes of a block is ten times its size, and should stay in the processor's caches.
+BLOCK_BYTES_MAX: Final = 256 << 10
 LINE_BYTES_MAX: Final = 256 << 20
 
 
@@ -118,7 +120,7 @@ class FdWriter:
 def _widen(fd: int) -> None:
     """Let a pipe hold a whole block, so that both ends work in larger strides."""
     with suppress(OSError, AttributeError):
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, BLOCK_BYTES_MAX)
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def claim_stdio() -> tuple[FdReader, FdWriter]:

@@ -24,9 +24,8 @@ LAYERS_KEPT_MAX = 1_000
 
 Row = tuple[bytes, ...]
 Column = Sequence[bytes | msgspec.Raw]
-_RawRow = tuple[msgspec.Raw, ...]
-_Read = Callable[[bytes], _RawRow]
-_ReadMany = Callable[[Sequence[bytes]], list[_RawRow]]
+_Read = Callable[[bytes], tuple[msgspec.Raw, ...]]
+_ReadMany = Callable[[Sequence[bytes]], list[Column]]
 
 
 class Extractor:
@@ -69,14 +68,12 @@ class Extractor:
 
         Each document must be one JSON value. What is `Raw` keeps all documents in memory.
         """
-        if self._one_pass:
+        if self._one_pass and documents:
             try:
-                rows: Sequence[Sequence[bytes | msgspec.Raw]] = self._read_many(documents)
+                return self._read_many(documents)
             except msgspec.DecodeError:
-                rows = self.rows(documents)
-        else:
-            rows = self.rows(documents)
-        return list(zip(*rows, strict=True))
+                pass  # One of them has another shape.
+        return list(zip(*self.rows(documents), strict=True))
 
     def _rows_in_one_pass(self, read: _Read, documents: Sequence[bytes]) -> list[Row]:
         rows: list[Row] = []
@@ -148,16 +145,29 @@ def _layer(leaves: Mapping[Tokens, bytes]) -> _Layer:
     decode = msgspec.json.Decoder(kind).decode
     many: Any = list[kind]  # type: ignore[valid-type]  # built
     decode_many = msgspec.json.Decoder(many).decode
+    places = [names[path].split(".") for path in leaves]
 
-    def read_many(documents: Sequence[bytes]) -> list[_RawRow]:
+    def read_many(documents: Sequence[bytes]) -> list[Column]:
         found = decode_many(b"[" + b",".join(documents) + b"]")
-        return list(map(values, found))
+        # Attribute by attribute, each of all documents: a third of what rows to be turned cost.
+        known: dict[str, list[Any]] = {"": found}
+        return [_attributes(known, place) for place in places]
 
     return _Layer(tuple(leaves), lambda document: values(decode(document)), read_many)
 
 
-def _none(documents: Sequence[bytes]) -> list[_RawRow]:
-    return [() for _ in documents]
+def _attributes(known: dict[str, list[Any]], place: Sequence[str]) -> list[Any]:
+    """Return an attribute of attributes of all; `known` has those that were looked up before."""
+    path = ""
+    for name in place:
+        outer, path = known[path], f"{path}.{name}"
+        if path not in known:
+            known[path] = list(map(attrgetter(name), outer))
+    return known[path]
+
+
+def _none(_: Sequence[bytes]) -> list[Column]:
+    return []
 
 
 def _struct(leaves: Mapping[Tokens, bytes]) -> tuple[type[msgspec.Struct], dict[Tokens, str]]:

@@ -30,7 +30,7 @@ from flow_local.tasks.progress import BindingProgress
 from flow_local.tasks.shards import owned, ranges, record_of, recorded
 from flow_local.tasks.sources import Checkpoint, Source, check, source_name
 
-TRANSACTION_BYTES_MAX: Final = 32 << 20
+TRANSACTION_BYTES_MAX: Final = 48 << 20
 TRANSACTION_DOCUMENTS_MAX: Final = 200_000
 TRANSACTION_S_MAX: Final = 30.0
 
@@ -186,7 +186,7 @@ class _Session:
                     progressed = True
                     began = began or clock.monotonic()
                     size += await self._add(binding, block)
-                    if self._is_large(size) or clock.monotonic() - began >= TRANSACTION_S_MAX:
+                    if self._is_large() or clock.monotonic() - began >= TRANSACTION_S_MAX:
                         return True
             if progressed or version != changes.version:
                 continue
@@ -205,9 +205,9 @@ class _Session:
             raise SchemaWidened(self._name)
         return block
 
-    def _is_large(self, size: int) -> bool:
+    def _is_large(self) -> bool:
         gathered = self._exchange.gathered
-        size += sum(each.loaded_bytes for each in gathered)
+        size = sum(each.held_bytes for each in gathered)
         documents = sum(each.documents for each in gathered)
         return size >= TRANSACTION_BYTES_MAX or documents >= TRANSACTION_DOCUMENTS_MAX
 

@@ -28,7 +28,7 @@ from flow_local.schema.validation import Validator
 from flow_local.tasks.progress import BindingProgress
 
 STAGED_BYTES_MAX: Final = 32 << 20
-BLOCK_DOCUMENTS: Final = 4096
+BLOCK_DOCUMENTS: Final = 512
 
 log = get_logger(__name__)
 

@@ -10,14 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from estuary_cdk.protocol.codec import Stores, load_line, store_block
+from estuary_cdk.protocol.codec import Stores, load_line, store_block, store_heads
 from estuary_cdk.protocol.materialize import MaterializationBinding
 from estuary_cdk.protocol.message import present
 from flow_local.collections import Published, identities, identities_of_columns, packed_of
-from flow_local.schema.extraction import Extractor, Row
+from flow_local.schema.extraction import Column, Extractor, Row
 from flow_local.schema.reductions import Reducer
 
 STORE_KEYS: Final = 1024
+# What a stride takes stays in the processor's caches, which saves a third of the time.
+STRIDE_DOCUMENTS: Final = 256
 DELETE: Final = 2
 TRUNCATED_POINTER: Final = "/_meta/flow_truncated"
 ALL_KEYS: Final = b"\xff"
@@ -76,55 +78,84 @@ def fields_of(index: int, binding: MaterializationBinding) -> Fields:
 
 
 class Gathered:
-    """A binding's documents of one transaction."""
+    """A binding's documents of one transaction.
+
+    Where the newest document replaces the older ones, whatever those are, it is spelt as it comes,
+    and the older ones are never looked at; else documents are kept until they can be reduced.
+    """
 
     def __init__(self, fields: Fields, max_key: bytes, *, loads_all: bool = False) -> None:
         self.documents = 0
-        self.loaded_bytes = 0
+        self.held_bytes = 0
+        """About what is kept for the stores."""
         self.max_key = max_key
         """The greatest key ever stored, this transaction included."""
         self._fields = fields
         self._stored_max = ALL_KEYS if loads_all else max_key
+        self._replaces = fields.reducer.last_write_wins
         self._by_key: dict[bytes, bytes | list[bytes]] = {}
+        self._deleted: set[bytes] = set()
         self._asked: set[bytes] = set()
         self._loaded: dict[bytes, bytes] = {}
         self._published = Published()
 
     def add(self, documents: Sequence[bytes]) -> tuple[int, bytes]:
         """Take documents, in order; return how many loads to send for them, and their lines."""
-        columns = self._fields.keys.columns(documents)
-        keys = identities_of_columns(columns)
-        fresh = self._new_keys(keys, documents)
+        loads: list[bytes] = []
+        for start in range(0, len(documents), STRIDE_DOCUMENTS):
+            loads += self._add(documents[start : start + STRIDE_DOCUMENTS])
+        return len(loads), b"".join(loads)
+
+    def _add(self, documents: Sequence[bytes]) -> list[bytes]:
+        fields = self._fields
+        columns = (fields.row if self._replaces else fields.keys).columns(documents)
+        key_columns = columns[: fields.key_count]
+        keys = identities_of_columns(key_columns)
+        entries = self._heads(keys, columns, documents) if self._replaces else documents
+        self.held_bytes += sum(map(len, entries))
+        fresh = self._new_keys(keys, entries)
+        if self._replaces:
+            self._note_deletes(keys, documents)
         self.documents += len(documents)
         greatest = max(keys)
-        if not self._fields.delta:
+        if not fields.delta:
             self.max_key = max(self.max_key, greatest)
-        if self._fields.delta or (fresh is None and min(keys) > self._stored_max):
-            return 0, b""
+        if fields.delta or (fresh is None and min(keys) > self._stored_max):
+            return []
         wanted = range(len(keys)) if fresh is None else fresh
-        lines = [
-            self._load(keys[place], tuple(bytes(column[place]) for column in columns))
+        return [
+            self._load(keys[place], tuple(bytes(column[place]) for column in key_columns))
             for place in wanted
             if keys[place] <= self._stored_max
         ]
-        return len(lines), b"".join(lines)
 
-    def _new_keys(self, keys: list[bytes], documents: Sequence[bytes]) -> list[int] | None:
-        """Keep the documents; return the places of keys that are new, None if all are."""
+    def _new_keys(self, keys: list[bytes], entries: Sequence[bytes]) -> list[int] | None:
+        """Keep the entries; return the places of keys that are new, None if all are."""
         by_key = self._by_key
         if by_key.keys().isdisjoint(keys) and len(set(keys)) == len(keys):
-            by_key.update(zip(keys, documents, strict=True))
+            by_key.update(zip(keys, entries, strict=True))
             return None
         new: list[int] = []
-        for place, (key, document) in enumerate(zip(keys, documents, strict=True)):
-            known = by_key.setdefault(key, document)
-            if known is document:
+        for place, (key, entry) in enumerate(zip(keys, entries, strict=True)):
+            known = by_key.setdefault(key, entry)
+            if known is entry:
                 new.append(place)
+            elif self._replaces:
+                by_key[key] = entry
             elif isinstance(known, list):
-                known.append(document)
+                known.append(entry)
             else:
-                by_key[key] = [known, document]
+                by_key[key] = [known, entry]
         return new
+
+    def _note_deletes(self, keys: list[bytes], documents: Sequence[bytes]) -> None:
+        """Note which keys' newest documents are tombstones."""
+        tombstones = set(self._fields.reducer.tombstones(documents))
+        if self._deleted:
+            self._deleted.difference_update(keys)
+        if tombstones:
+            newest = {key: place for place, key in enumerate(keys)}
+            self._deleted.update(key for key, place in newest.items() if place in tombstones)
 
     def _load(self, key: bytes, row: Row) -> bytes:
         self._asked.add(key)
@@ -137,40 +168,41 @@ class Gathered:
             if key not in self._asked:
                 return _array(row)
             self._asked.discard(key)
-            self._loaded[key] = document
-            self.loaded_bytes += len(document)
+            self._loaded[key] = b"" if self._replaces else document
+            self.held_bytes += len(self._loaded[key])
         return b""
 
     def stores(self) -> Iterator[tuple[int, bytes]]:
         """Yield stores, counted and as lines, in the order of their keys; forgets them."""
         ordered = sorted(self._by_key)
         chosen = self._updates if self._fields.delta else self._reduced
+        chosen = self._newest if self._replaces else chosen
         for start in range(0, len(ordered), STORE_KEYS):
-            keys, documents, marks = chosen(ordered[start : start + STORE_KEYS])
-            yield len(keys), self._spelt(keys, documents, marks)
+            heads, marks = chosen(ordered[start : start + STORE_KEYS])
+            yield len(heads), store_block(heads, marks)
 
-    def _reduced(self, keys: list[bytes]) -> tuple[list[bytes], list[bytes], list[int]]:
-        """Return key, document and mark of each store: 1 for exists, plus 2 for delete."""
-        reducer = self._fields.reducer
-        entries = list(map(self._by_key.pop, keys))
-        stored = [self._loaded.pop(key, None) for key in keys] if self._loaded else []
-        marks = [0 if older is None else 1 for older in stored] or [0] * len(keys)
-        if reducer.last_write_wins:
-            documents = [each if isinstance(each, bytes) else each[-1] for each in entries]
-            if reducer.deletes:
-                self._mark_deletes(documents, marks)
-            return keys, documents, marks
-        documents = []
-        for place, newer in enumerate(entries):
-            older = stored[place] if stored else None
-            reduced = reducer.reduced(older, [newer] if isinstance(newer, bytes) else newer)
+    def _newest(self, keys: list[bytes]) -> tuple[list[bytes], list[int]]:
+        """Return head and mark of each store: 1 for exists, plus 2 for delete."""
+        heads: list[bytes] = list(map(self._by_key.pop, keys))  # type: ignore[arg-type]  # no lists
+        loaded, deleted = self._loaded, self._deleted
+        if not loaded and not deleted:
+            return heads, [0] * len(heads)
+        return heads, [(key in loaded) + DELETE * (key in deleted) for key in keys]
+
+    def _reduced(self, keys: list[bytes]) -> tuple[list[bytes], list[int]]:
+        """Do as `_newest`, with each key's documents reduced onto the stored one."""
+        documents: list[bytes] = []
+        marks: list[int] = []
+        for key in keys:
+            newer, older = self._by_key.pop(key), self._loaded.pop(key, None)
+            newer = [newer] if isinstance(newer, bytes) else newer
+            reduced = self._fields.reducer.reduced(older, newer)
             documents.append(reduced.document)
-            if reduced.deleted:
-                marks[place] += DELETE
-        return keys, documents, marks
+            marks.append((older is not None) + DELETE * reduced.deleted)
+        return self._heads(keys, self._fields.row.columns(documents), documents), marks
 
-    def _updates(self, keys: list[bytes]) -> tuple[list[bytes], list[bytes], list[int]]:
-        """Return what `_reduced` does for delta updates: a key may have several."""
+    def _updates(self, keys: list[bytes]) -> tuple[list[bytes], list[int]]:
+        """Do as `_newest` for delta updates: a key may have several."""
         reducer = self._fields.reducer
         documents: list[bytes] = []
         repeated: list[bytes] = []
@@ -180,17 +212,15 @@ class Gathered:
             documents += combined
             repeated += [key] * len(combined)
         marks = [0] * len(documents)
-        if reducer.deletes:
-            self._mark_deletes(documents, marks)
-        return repeated, documents, marks
+        for place in reducer.tombstones(documents):
+            marks[place] = DELETE
+        return self._heads(repeated, self._fields.row.columns(documents), documents), marks
 
-    def _mark_deletes(self, documents: list[bytes], marks: list[int]) -> None:
-        for place in self._fields.reducer.tombstones(documents):
-            marks[place] += DELETE
-
-    def _spelt(self, keys: list[bytes], documents: list[bytes], marks: list[int]) -> bytes:
+    def _heads(
+        self, keys: list[bytes], columns: list[Column], documents: Sequence[bytes]
+    ) -> list[bytes]:
+        """Spell stores as far as nothing else must be known."""
         fields = self._fields
-        columns = fields.row.columns(documents)
         for place in fields.published:
             columns[place] = self._published.all_at(columns[place])
         stores = Stores(
@@ -198,9 +228,8 @@ class Gathered:
             packed=list(map(packed_of, keys)),
             values=columns[fields.key_count :],
             documents=documents if fields.has_document else None,
-            marks=marks,
         )
-        return store_block(fields.index, stores)
+        return store_heads(fields.index, stores)
 
 
 def _array(row: Row) -> bytes:

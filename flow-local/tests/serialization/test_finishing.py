@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from estuary_cdk.protocol import packed
-from estuary_cdk.protocol.codec import Stores, store_block
+from estuary_cdk.protocol.codec import Stores, store_block, store_heads
 from estuary_cdk.protocol.flow import CollectionSpec, Projection, SerPolicy
 from estuary_cdk.protocol.materialize import FieldSelection, MaterializationBinding
 from flow_local.build.endpoints import packs_values
@@ -24,16 +24,13 @@ def binding(policy: SerPolicy | None) -> MaterializationBinding:
 
 
 def stores(values=(b"false,1e3", b'false,"' + b"x" * 50 + b'"'), documents=(SHORT, LONG)) -> bytes:
-    return store_block(
-        1,
-        Stores(
-            keys=[[b"1", b"2"]],
-            packed=[b"\x15\x01", b"\x15\x02"],
-            values=[list(values)],
-            documents=list(documents) if documents else None,
-            marks=[3, 1],
-        ),
+    columns = Stores(
+        keys=[[b"1", b"2"]],
+        packed=[b"\x15\x01", b"\x15\x02"],
+        values=[list(values)],
+        documents=list(documents) if documents else None,
     )
+    return store_block(store_heads(1, columns), [3, 1])
 
 
 def decoded(lines: bytes) -> list[dict]:

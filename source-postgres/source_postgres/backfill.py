@@ -1,7 +1,11 @@
-"""Chunks of a table, read with COPY: behind a key, or a range of the table's pages."""
+"""Chunks of a table, read with COPY: ranges of its key, or of its pages.
+
+Several are cut at a time, to be read side by side. Ranges of pages need no question to the server;
+where a range of keys ends, an index tells without a look at the rows.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
@@ -12,8 +16,10 @@ from estuary_cdk.kits.sql_cdc.database import Scan, Scanned
 from estuary_cdk.kits.sql_cdc.packing import Part, packed, unpacked
 from estuary_cdk.kits.sql_cdc.tables import Table
 from estuary_cdk.logs import get_logger
+from estuary_cdk.protocol.codec import captured_block
 from source_postgres import wire
 from source_postgres.catalog import Details
+from source_postgres.column_types import Mapped
 from source_postgres.config import Config
 from source_postgres.documents import Origin
 from source_postgres.pgoutput import pack_key, packer_of
@@ -23,6 +29,11 @@ log = get_logger(__name__)
 
 RECEIVE_TIMEOUT_S: Final = 60.0
 ROWS_PER_PAGE: Final = 100
+# More rows than a page can hold, so that rows numbered by their page keep their numbers apart.
+ROW_NUMBERS_PER_PAGE: Final = 2048
+PART_BYTES: Final = 1 << 20
+TID_RANGES_SINCE: Final = 140000
+LINE_POINTER_BYTES: Final = 28
 
 Quote = Callable[[str], str]
 
@@ -39,52 +50,72 @@ def qualified(table: Table) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A statement that reads one chunk; `pages_end` is where a range of pages ends."""
+    """A statement that reads one chunk, and where the scan stands behind it.
+
+    Without a `position` that is behind the chunk's last row, of which `key` are the columns; a
+    chunk of fewer rows than `rows_max` is the last one. Rows are numbered from `first_row` on.
+    """
 
     statement: str
-    rows_max: int | None
+    first_row: int = 0
+    rows_max: int | None = None
     key: tuple[int, ...] = ()
     position: bytes | None = None
     last: bool = False
 
 
+def chunks(connection: Connection[Any], scan: Scan, config: Config, chunks_max: int) -> list[Scan]:
+    """Cut what comes next of a table into chunks that lie next to each other.
+
+    Raises psycopg.Error.
+    """
+    if scan.state.mode == "KeylessBackfill":
+        cut = _pages(connection, scan, config, chunks_max)
+    else:
+        cut = _key_ranges(connection, scan, config, chunks_max)
+    return [replace(scan, chunk=chunk) for chunk in cut]
+
+
 def scanned(
     connection: Connection[Any], scan: Scan, config: Config, origin: Origin
 ) -> Iterator[Scanned]:
-    """Read the next chunk of a table, in parts.
+    """Read a chunk of a table, in parts.
 
     A chunk in order of the key that runs into the statement timeout ends there, if it has rows.
     Raises psycopg.Error.
     """
-    if scan.state.mode == "KeylessBackfill":
-        chunk = _pages(connection, scan, config)
-    else:
-        chunk = _behind_key(connection, scan, config)
+    chunk: Chunk = scan.chunk or chunks(connection, scan, config, 1)[0].chunk
     details: Details = scan.table.details
     names = [column.name for column in scan.table.columns]
     types = [details.types.mapped(details.columns[name].type_oid) for name in names]
     packers = [packer_of(types[index]) for index in chunk.key]
     form = Template(origin.snapshot(scan.table.id), names, types)
-    rows = 0
+    rows = size = told = 0
     position = scan.state.position
+    blocks: list[bytes] = []
     try:
         messages = wire.started(connection, chunk.statement.encode())
         for block in wire.blocks(messages, RECEIVE_TIMEOUT_S):
             columns = columns_of(block, types) if names else []
             count = len(columns[0]) if columns else block.count(b"\n")
-            first = scan.state.backfilled + rows
+            first = chunk.first_row + rows
             documents = form.documents([range(first, first + count)], columns)
+            blocks.append(captured_block(scan.binding, documents))
             if chunk.key:
                 position = pack_key([columns[index][-1] for index in chunk.key], packers)
             rows += count
-            yield Scanned(documents, position if chunk.key else None)
+            size += len(block)
+            if size >= PART_BYTES:
+                yield Scanned(b"".join(blocks), rows - told, position if chunk.key else None)
+                blocks, size, told = [], 0, rows
     except psycopg.errors.QueryCanceled:
         if not (rows and chunk.key):
             raise
         log.info("a chunk ends early: the statement timeout", table=scan.table.name, rows=rows)
+        yield Scanned(b"".join(blocks), rows - told, position, short=True)
         return
     done = chunk.last if chunk.rows_max is None else rows < chunk.rows_max
-    yield Scanned((), position if chunk.key else chunk.position, done)
+    yield Scanned(b"".join(blocks), rows - told, chunk.position or position, done)
 
 
 def _columns(table: Table) -> str:
@@ -118,7 +149,10 @@ def literal(connection: Connection[Any], text: str) -> str:
     return pq.Escaping(connection.pgconn).escape_literal(text.encode()).decode()
 
 
-def _behind_key(connection: Connection[Any], scan: Scan, config: Config) -> Chunk:
+def _key_ranges(
+    connection: Connection[Any], scan: Scan, config: Config, chunks_max: int
+) -> list[Chunk]:
+    """Return chunks in order of the key; each but the last ends with a key that was looked up."""
     table, names = scan.table, scan.state.key_columns or ()
     known = {column.name: index for index, column in enumerate(table.columns)}
     missing = [name for name in names if name not in known]
@@ -127,25 +161,70 @@ def _behind_key(connection: Connection[Any], scan: Scan, config: Config) -> Chun
             f"can't backfill {table.name!r}: its key column {(missing or [''])[0]!r} is gone",
             hint="increase the binding's backfill counter to start over",
         )
-    precise = scan.state.mode == "Backfill"
-    terms = []
-    for name in names:
-        collated = precise and name in table.sortable - table.predictable
-        terms.append(identifier(name) + (' collate "C"' if collated else ""))
-    conditions = _conditions(scan, config)
-    if scan.state.position is not None:
-        values = [
-            f"{literal(connection, text)}::{table.columns[known[name]].type_name}"
-            for name, text in zip(names, _texts(table, scan.state.position, names), strict=True)
-        ]
-        conditions.append(f"({', '.join(terms)}) > ({', '.join(values)})")
     rows = config.advanced.backfill_chunk_size
-    where = f" where {' and '.join(conditions)}" if conditions else ""
-    statement = (
-        f"copy (select {_columns(table)} from {_source(table)}{where} "
-        f"order by {', '.join(terms)} limit {rows}) to stdout"
-    )
-    return Chunk(statement, rows, tuple(known[name] for name in names))
+    key = tuple(known[name] for name in names)
+    order = ", ".join(_terms(scan, names))
+    plain = list(map(identifier, names))
+    packers = [packer_of(_mapped(table, name)) for name in names]
+
+    filters = _conditions(scan, config)
+
+    def behind(
+        position: bytes | None, filters: Sequence[str] = (), upto: Sequence[str] | None = None
+    ) -> str:
+        conditions = [*filters]
+        ends = [(">", None if position is None else _texts(table, position, names)), ("<=", upto)]
+        for comparison, texts in ends:
+            if texts is not None:
+                values = ", ".join(
+                    f"{literal(connection, text)}::{table.columns[index].type_name}"
+                    for index, text in zip(key, texts, strict=True)
+                )
+                conditions.append(f"({order}) {comparison} ({values})")
+        return f" where {' and '.join(conditions)}" if conditions else ""
+
+    found: list[Chunk] = []
+    position = scan.state.position
+    columns, source = _columns(table), _source(table)
+    for number in range(chunks_max):
+        first_row = scan.state.backfilled + number * rows
+        bound = None
+        if number < chunks_max - 1:
+            question = (
+                f"select {', '.join(f'{name}::text' for name in plain)} from (select "
+                f"{', '.join(plain)} from {source}{behind(position)} order by {order} "
+                f"offset {rows - 1} limit 1) bound"
+            )
+            bound = connection.execute(question.encode()).fetchone()
+        if bound is None:
+            statement = (
+                f"copy (select {columns} from {source}{behind(position, filters)} "
+                f"order by {order} limit {rows}) to stdout"
+            )
+            found.append(Chunk(statement, first_row, rows, key))
+            break
+        statement = (
+            f"copy (select {columns} from {source}{behind(position, filters, bound)} "
+            f"order by {order}) to stdout"
+        )
+        position = pack_key([text.encode() for text in bound], packers)
+        found.append(Chunk(statement, first_row, key=key, position=position))
+    return found
+
+
+def _terms(scan: Scan, names: Sequence[str]) -> list[str]:
+    """Return the columns of the key as rows are ordered by them."""
+    precise = scan.state.mode == "Backfill"
+    bytewise = scan.table.sortable - scan.table.predictable
+    return [
+        identifier(name) + (' collate "C"' if precise and name in bytewise else "")
+        for name in names
+    ]
+
+
+def _mapped(table: Table, name: str) -> Mapped:
+    found: Mapped = table.details.types.mapped(table.details.columns[name].type_oid)
+    return found
 
 
 def _texts(table: Table, position: bytes, names: Sequence[str]) -> list[str]:
@@ -168,8 +247,8 @@ def _text(part: Part) -> str:
             return str(part)
 
 
-def _pages(connection: Connection[Any], scan: Scan, config: Config) -> Chunk:
-    """Return the chunk of the next pages; a partitioned table's partitions come one by one."""
+def _pages(connection: Connection[Any], scan: Scan, config: Config, chunks_max: int) -> list[Chunk]:
+    """Return chunks of pages; a partitioned table's partitions come one by one."""
     table, details = scan.table, scan.table.details
     leaves = _leaves(connection, table)
     at = unpacked(scan.state.position) if scan.state.position is not None else []
@@ -179,26 +258,46 @@ def _pages(connection: Connection[Any], scan: Scan, config: Config) -> Chunk:
         leaf, page = 0, int(at[0] or 0) if at else 0
     leaves = [each for each in leaves if not details.partitioned or each[0] >= leaf]
     if not leaves:
-        return Chunk(f"copy (select {_columns(table)} from {qualified(table)} limit 0) to stdout",
-                     None, last=True)  # fmt: skip
+        nothing = f"copy (select {_columns(table)} from {qualified(table)} limit 0) to stdout"
+        return [Chunk(nothing, last=True)]
     oid, source, pages = leaves[0]
     if details.partitioned and oid != leaf:
         page = 0
     step = max(1, config.advanced.backfill_chunk_size // _rows_per_page(connection, oid))
-    end = page + step
-    conditions = [
-        f"ctid >= '({page},0)'::tid and ctid < '({end},0)'::tid",
-        *_conditions(scan, config),
-    ]
-    statement = (
-        f"copy (select {_columns(table)} from only {source} "
-        f"where {' and '.join(conditions)}) to stdout"
+    found: list[Chunk] = []
+    # Rows of several partitions are numbered in order of the scan, which is one chunk at a time.
+    for _ in range(1 if details.partitioned else chunks_max):
+        end = page + step
+        finished = end >= pages
+        conditions = [_on_pages(connection, page, end), *_conditions(scan, config)]
+        statement = (
+            f"copy (select {_columns(table)} from only {source} "
+            f"where {' and '.join(conditions)}) to stdout"
+        )
+        if details.partitioned:
+            following = (oid + 1, 0) if finished else (oid, end)
+            first_row = scan.state.backfilled
+        else:
+            following = (end, 0)
+            first_row = page * ROW_NUMBERS_PER_PAGE
+        last = finished and (len(leaves) == 1 or not details.partitioned)
+        found.append(Chunk(statement, first_row, position=packed(following), last=last))
+        if finished:
+            break
+        page = end
+    return found
+
+
+def _on_pages(connection: Connection[Any], first: int, end: int) -> str:
+    """Return the condition of a row to be on one of some pages."""
+    if connection.info.server_version >= TID_RANGES_SINCE:
+        return f"ctid >= '({first},0)'::tid and ctid < '({end},0)'::tid"
+    # Older servers would read the whole table for that; row by row they read these pages alone.
+    return (
+        "ctid = any(array(select format('(%s,%s)', page, line)::tid "
+        f"from generate_series({first}, {end - 1}) page, generate_series(1, "
+        f"current_setting('block_size')::int / {LINE_POINTER_BYTES}) line))"
     )
-    finished = end >= pages
-    if not details.partitioned:
-        return Chunk(statement, None, position=packed((end, 0)), last=finished)
-    following = (oid + 1, 0) if finished else (oid, end)
-    return Chunk(statement, None, position=packed(following), last=finished and len(leaves) == 1)
 
 
 def _leaves(connection: Connection[Any], table: Table) -> list[tuple[int, str, int]]:

@@ -92,6 +92,14 @@ class Advanced(TlsSettings):
         description="How many rows of a table are read at a time.",
         ge=1,
     )
+    backfill_workers: int = setting(
+        2,
+        title="Backfill Workers",
+        description="How many chunks, of one table or of several, are read at a time; each takes "
+        "a connection.",
+        ge=1,
+        le=16,
+    )
     discover_schemas: list[str] = setting(
         default_factory=list,
         title="Discovery Schema Selection",

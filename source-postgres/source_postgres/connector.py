@@ -112,6 +112,7 @@ def _options(config: Config, environment: Mapping[str, str]) -> Options:
         source_schema=source_schema(),
         rediscovery_s=duration_s(config.advanced.rediscovery_interval) or 0,
         skip_backfills=frozenset(filter(None, (each.strip() for each in skipped))),
+        workers=config.advanced.backfill_workers,
         until_caught_up=environment.get(UNTIL_CAUGHT_UP, "").lower() == "yes",
     )
 

@@ -1,7 +1,7 @@
 """PostgreSQL as the core of log-based captures sees a database."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -11,12 +11,11 @@ from estuary_cdk.clock import Clock
 from estuary_cdk.kits.sql_cdc.database import ChangeStream, Scan, Scanned
 from estuary_cdk.kits.sql_cdc.tables import Table, TableId
 from estuary_cdk.logs import get_logger
-from estuary_cdk.transport import Thread
-from source_postgres import backfill, catalog, prerequisites, publishing, stream
+from source_postgres import catalog, prerequisites, publishing, stream
 from source_postgres.config import Config
-from source_postgres.connecting import connect, explained
 from source_postgres.documents import Origin
 from source_postgres.prerequisites import Problem
+from source_postgres.scanning import Scanners
 
 log = get_logger(__name__)
 
@@ -41,8 +40,7 @@ class Postgres:
         self._config = config
         self._origin = origin
         self._control = stream.Control(config, clock)
-        self._scanning = Thread("backfill")
-        self._scanner: Connection[Any] | None = None
+        self._scanners = Scanners(config, origin, self._control.streamed)
         self._tables: Mapping[TableId, Table] = {}
 
     async def discover(self) -> Mapping[TableId, Table]:
@@ -90,20 +88,13 @@ class Postgres:
         """See `Database.stream`."""
         return stream.opened(self._control, position, self._origin)
 
-    async def scan(self, scan: Scan) -> AsyncGenerator[Scanned, None]:
-        """See `Database.scan`; the next part is read while one is being written."""
-        with explained(self._config, f"backfill {scan.table.name!r}"):
-            parts = await self._scanning.run(lambda: self._begin(scan))
-            following = self._scanning.submit(lambda: next(parts, None))
-            while (part := await following) is not None:
-                following = self._scanning.submit(lambda: next(parts, None))
-                yield part
+    async def chunks(self, scan: Scan, chunks_max: int) -> Sequence[Scan]:
+        """See `Database.chunks`."""
+        return await self._scanners.chunks(scan, chunks_max)
 
-    def _begin(self, scan: Scan) -> Iterator[Scanned]:
-        if self._scanner is None or self._scanner.closed:
-            self._scanner = connect(self._config)
-        self._control.streamed.settle(self._scanner)
-        return backfill.scanned(self._scanner, scan, self._config, self._origin)
+    def scan(self, scan: Scan) -> AsyncGenerator[Scanned, None]:
+        """See `Database.scan`."""
+        return self._scanners.scan(scan)
 
     async def row_counts(self, tables: Collection[TableId]) -> Mapping[TableId, int]:
         """See `Database.row_counts`."""
@@ -129,10 +120,6 @@ class Postgres:
 
     async def close(self) -> None:
         """End all connections."""
-        scanned = self._scanning.submit(self._end_scanning)
-        self._scanning.stop()
-        await asyncio.gather(asyncio.shield(scanned), asyncio.shield(self._control.closing()))
-
-    def _end_scanning(self) -> None:
-        if self._scanner is not None:
-            self._scanner.close()
+        await asyncio.gather(
+            *map(asyncio.shield, [*self._scanners.closing(), self._control.closing()])
+        )

@@ -31,9 +31,16 @@ _ESCAPES: Final[Mapping[bytes, bytes]] = {
 def columns_of(block: bytes, types: Sequence[Mapped]) -> list[Column]:
     """Take a block of whole lines of COPY's text format apart, into columns."""
     width = len(types)
+    if b"\\" in block and b"\\\\" not in block:
+        # Then a backslash is never a part of a value, and these are nulls.
+        block = block.replace(_NULL, NULL)
+    escaped = b"\\" in block
     fields = block.replace(b"\n", b"\t").split(b"\t")
     fields.pop()
-    return [_unescaped(fields[index::width], mapped) for index, mapped in enumerate(types)]
+    columns = [fields[index::width] for index in range(width)]
+    if not escaped:
+        return columns
+    return [_unescaped(column, mapped) for column, mapped in zip(columns, types, strict=True)]
 
 
 def _unescaped(column: Column, mapped: Mapped) -> Column:

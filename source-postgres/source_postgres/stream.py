@@ -213,6 +213,16 @@ class Stream:
         durable = self._durable
         feed.messages.send(_STATUS(_REPLY, self._position, durable, durable, moment, reply))
 
+    async def check(self) -> None:
+        """See `ChangeStream.check`."""
+        name, needed = self._config.advanced.slot_name, self._durable
+
+        def judge(connection: Connection[Any]) -> None:
+            slot = slots.read_slot(connection, name)
+            slots.judge_position(slot, needed, slots.wal_end(connection), self._config)
+
+        await self._control.run("look for the slot", judge)
+
     async def fence(self) -> str:
         """See `ChangeStream.fence`."""
         fence = await self._control.fence()

@@ -119,6 +119,19 @@ class Transaction(Generic[ResourceT, StateT]):
         self.bytes += len(block)
         await self._add(block, (Captured, len(documents)))
 
+    async def emit_block(
+        self, binding: Binding[ResourceT, StateT], block: bytes, documents: int
+    ) -> None:
+        """Add so many documents that `captured_block` has spelled for the binding's index.
+
+        For those who have a thread of their own to spell them on; else as `emit`.
+        """
+        if len(block) > DOCUMENT_BYTES_MAX:
+            _judge_sizes(binding, block.split(b"\n"))
+        self.documents += documents
+        self.bytes += len(block)
+        await self._add(block, (Captured, documents))
+
     async def sourced_schema(self, binding: Binding[ResourceT, StateT], schema: bytes) -> None:
         """Tell the source's own schema of the binding's documents; it has to be closed."""
         message = SourcedSchema(document_schema=Raw(schema), binding=binding.index)

@@ -1,6 +1,6 @@
 """The core of a log-based capture: backfills and changes in one order that converges.
 
-A chunk of a table is read, then changes are read up to a fence taken behind it, and both go out
+Chunks of tables are read, then changes are read up to a fence taken behind them, and both go out
 under one checkpoint: whoever reads the collection sees the row as the chunk found it and then every
 change the chunk may have missed, never the other way round for good. In mode Precise a change of a
 row that the scan has yet to reach is left out: the scan will find it.
@@ -22,6 +22,7 @@ from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.kits.sql_cdc.database import Batch, Changes, ChangeStream, Database, Followed, Scan
 from estuary_cdk.kits.sql_cdc.resources import TableResource
+from estuary_cdk.kits.sql_cdc.rounds import Part, Round, shares
 from estuary_cdk.kits.sql_cdc.schemas import sourced_schema
 from estuary_cdk.kits.sql_cdc.states import TableState, activated
 from estuary_cdk.kits.sql_cdc.tables import Table, TableId
@@ -34,6 +35,8 @@ FENCE_TIMEOUT_S: Final = 300.0
 NUDGE_AFTER_S: Final = 0.02
 IDLE_CHECKPOINT_S: Final = 10.0
 CHECK_INTERVAL_S: Final = 600.0
+WATCH_S: Final = 5.0
+PROGRESS_S: Final = 30.0
 CATCH_UP_DOCUMENTS_MAX: Final = 100_000
 
 log = logs.get_logger(__name__)
@@ -48,6 +51,8 @@ class Options:
     source_schema: Mapping[str, Any]
     rediscovery_s: float = 900.0
     skip_backfills: frozenset[str] = frozenset()
+    workers: int = 1
+    """How many chunks are scanned side by side."""
     until_caught_up: bool = False
     """Whether to end once backfills are done and the changes of before are captured."""
 
@@ -65,6 +70,7 @@ class Tracked:
     table: Table | None
     rows: int | None = None
     dirty: bool = field(default=True)
+    tell_at: float = 0.0
 
     def become(self, state: TableState) -> None:
         """Change the state, to be written with the next checkpoint."""
@@ -216,13 +222,13 @@ class Capturing:
         while True:
             await self._routine(stream)
             self._tell()
-            if backfilling := self._next_backfill():
+            if backfilling := self._next_backfills():
                 await self._backfill(stream, backfilling)
                 continue
             failpoint("sql_cdc.after-backfill")
             if self._options.until_caught_up:
                 await self._stream_until(stream, await stream.fence())
-                if not self._next_backfill():
+                if not self._next_backfills():
                     return
                 continue
             await self._stream_on(stream)
@@ -240,37 +246,64 @@ class Capturing:
             self._told = text
             logs.status(text)
 
-    def _next_backfill(self) -> Tracked | None:
+    def _next_backfills(self) -> list[Tracked]:
+        """Return the tables to go on with: as many of the highest priority as there are workers."""
         waiting = [each for each in self._tracked.values() if each.state.backfilling]
         if not waiting:
-            return None
+            return []
         highest = max(each.binding.resource.priority for each in waiting)
-        return self._random.choice(
-            [each for each in waiting if each.binding.resource.priority == highest]
-        )
+        first = [each for each in waiting if each.binding.resource.priority == highest]
+        return self._random.sample(first, min(len(first), self._options.workers))
 
-    async def _backfill(self, stream: ChangeStream, tracked: Tracked) -> None:
-        """Scan one chunk, then stream to a fence behind it, in one checkpoint."""
-        assert tracked.table is not None
+    async def _backfill(self, stream: ChangeStream, tables: Sequence[Tracked]) -> None:
+        """Scan chunks, then stream to a fence behind them, in one checkpoint."""
+        scans = []
+        for tracked, share in zip(tables, shares(len(tables), self._options.workers), strict=True):
+            assert tracked.table is not None
+            binding = tracked.binding
+            scan = Scan(tracked.table, binding.resource, tracked.state, binding.index)
+            scans.append(await self._database.chunks(scan, share))
         async with self._pull.transaction() as transaction:
             failpoint("sql_cdc.before-chunk")
-            state = tracked.state
-            scan = Scan(tracked.table, tracked.binding.resource, state)
-            async for part in self._database.scan(scan):
-                if part.documents:
-                    await transaction.emit(tracked.binding, part.documents)
-                position = part.position or state.position
-                state = state.advanced(position, len(part.documents), done=part.done)
+
+            async def take(part: Part) -> None:
+                binding = tables[part.index].binding
+                await transaction.emit_block(binding, part.block, part.rows)
+
+            states = await Round(self._database, scans).run(take, lambda: self._watch(stream))
             failpoint("sql_cdc.after-chunk")
-            tracked.become(state)
+            for tracked, state in zip(tables, states, strict=True):
+                tracked.become(state)
             fence = await stream.fence()
             reached = await self._drain(stream, transaction, fence)
             failpoint("sql_cdc.after-fence")
             self._checkpoint(transaction, stream, reached)
-        if not tracked.state.backfilling:
-            rows = tracked.state.backfilled
-            log.info("backfill complete", table=tracked.binding.name, rows=rows)
+        for tracked in tables:
+            self._tell_progress(tracked)
+        if not all(tracked.state.backfilling for tracked in tables):
             self._follow(stream)
+
+    async def _watch(self, stream: ChangeStream) -> None:
+        """See to it that a scan is given up once it can't be completed by changes any more."""
+        while True:
+            await self._pull.clock.sleep(WATCH_S)
+            await stream.check()
+
+    def _tell_progress(self, tracked: Tracked) -> None:
+        rows = tracked.state.backfilled
+        if not tracked.state.backfilling:
+            log.info("backfill complete", table=tracked.binding.name, rows=rows)
+            return
+        now = self._pull.clock.monotonic()
+        if now >= tracked.tell_at:
+            tracked.tell_at = now + PROGRESS_S
+            log.info(
+                "backfill progress",
+                table=tracked.binding.name,
+                rows=rows,
+                estimated=tracked.rows,
+                percent=min(99, 100 * rows // tracked.rows) if tracked.rows else None,
+            )
 
     async def _drain(
         self,
@@ -320,7 +353,7 @@ class Capturing:
         """Capture changes until there is something else to do."""
         while self._pull.clock.monotonic() < min(self._rediscover_at, self._check_at):
             await self._stream_once(stream, WAIT_S)
-            if self._next_backfill():
+            if self._next_backfills():
                 return
 
     async def _stream_once(self, stream: ChangeStream, timeout_s: float) -> bool:

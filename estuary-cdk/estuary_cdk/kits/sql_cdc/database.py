@@ -1,14 +1,14 @@
 """What a database supplies to the core, and the values they exchange.
 
 The core decides what is scanned when, what is filtered, and what goes into which checkpoint. The
-database lists tables, scans a chunk of one, and streams changes. Both hand over finished documents,
+database lists tables, scans chunks of them, and streams changes. Both hand over finished documents,
 many at once.
 """
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from estuary_cdk.kits.sql_cdc.resources import TableResource
 from estuary_cdk.kits.sql_cdc.states import TableState
@@ -17,21 +17,34 @@ from estuary_cdk.kits.sql_cdc.tables import Table, TableId
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """Rows of a chunk, in order of the scan; `position` resumes behind the last of them."""
+    """Rows of a chunk, in order of the scan; `position` resumes behind the last of them.
 
-    documents: Sequence[bytes]
+    `block` is what `captured_block` makes of their documents: spelled by whoever made them, on its
+    own thread and while they are in the processor's cache.
+    """
+
+    block: bytes
+    rows: int
     position: bytes | None
     done: bool = False
     """Whether no row is left; said at the latest with an empty last part."""
+    short: bool = False
+    """Whether the chunk ends here, at `position`, before the end it should have had."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What to scan a chunk of: a table, where it stands, and what its binding asks for."""
+    """What to scan a chunk of: a table, where it stands, and what its binding asks for.
+
+    `binding` is the binding's index. `chunk` says which chunk, in the database's own terms; None
+    for the next one.
+    """
 
     table: Table
     resource: TableResource
     state: TableState
+    binding: int = 0
+    chunk: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,10 @@ class ChangeStream(Protocol):
         """Return what came, waiting for it at most this long; empty when nothing did."""
         ...
 
+    async def check(self) -> None:
+        """Raise the error that resuming would meet if changes not yet handed over are gone."""
+        ...
+
     async def fence(self) -> str:
         """Return a position that lies behind every change visible to a query by now."""
         ...
@@ -106,8 +123,17 @@ class Database(Protocol):
         """Return the tables there are now."""
         ...
 
+    async def chunks(self, scan: Scan, chunks_max: int) -> Sequence[Scan]:
+        """Cut what comes next of a table into chunks: at least one, each beginning where the one
+        before it ends, so that they can be scanned side by side.
+        """
+        ...
+
     def scan(self, scan: Scan) -> AsyncGenerator[Scanned, None]:
-        """Scan the next chunk of a table."""
+        """Scan a chunk of a table; any number of them at a time.
+
+        What it reads is no older than the moment at which this is first awaited.
+        """
         ...
 
     def stream(self, position: str | None) -> AbstractAsyncContextManager[ChangeStream]:

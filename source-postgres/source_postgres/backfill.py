@@ -154,15 +154,8 @@ def _key_ranges(
 ) -> list[Chunk]:
     """Return chunks in order of the key; each but the last ends with a key that was looked up."""
     table, names = scan.table, scan.state.key_columns or ()
-    known = {column.name: index for index, column in enumerate(table.columns)}
-    missing = [name for name in names if name not in known]
-    if missing or not names:
-        raise ConfigError(
-            f"can't backfill {table.name!r}: its key column {(missing or [''])[0]!r} is gone",
-            hint="increase the binding's backfill counter to start over",
-        )
+    key = _key(table, names)
     rows = config.advanced.backfill_chunk_size
-    key = tuple(known[name] for name in names)
     order = ", ".join(_terms(scan, names))
     plain = list(map(identifier, names))
     packers = [packer_of(_mapped(table, name)) for name in names]
@@ -210,6 +203,18 @@ def _key_ranges(
         position = pack_key([text.encode() for text in bound], packers)
         found.append(Chunk(statement, first_row, key=key, position=position))
     return found
+
+
+def _key(table: Table, names: Sequence[str]) -> tuple[int, ...]:
+    """Return where among its columns a table has those of its key."""
+    known = {column.name: index for index, column in enumerate(table.columns)}
+    missing = [name for name in names if name not in known]
+    if missing or not names:
+        raise ConfigError(
+            f"can't backfill {table.name!r}: its key column {(missing or [''])[0]!r} is gone",
+            hint="increase the binding's backfill counter to start over",
+        )
+    return tuple(known[name] for name in names)
 
 
 def _terms(scan: Scan, names: Sequence[str]) -> list[str]:

@@ -89,6 +89,9 @@ class SocketMessages:
             self._early = self._read(None)
             if self._running:
                 break
+        self._judge_start()
+
+    def _judge_start(self) -> None:
         if self._done and self._error is not None and not self._failed:
             raise self._error
 

@@ -87,7 +87,7 @@ async def transcribed(source) -> bytes:
         await capture.serve(Recorded(reader, lines, b"> "), Recorded(writer, lines, b"< "))
 
     source.runtime = CaptureRuntime(serve)
-    source.advanced |= {"backfill_chunk_size": 3, "source_tag": "golden"}
+    source.advanced |= {"backfill_chunk_size": 3, "backfill_workers": 1, "source_tag": "golden"}
     source.run(*TABLES)
     await source.runtime.spec()
     built = await source.runtime.build(source.config)

@@ -8,6 +8,7 @@ own is higher.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from msgspec import Raw
 
@@ -20,6 +21,7 @@ from flow_local.build.lineage import Last, check_paths, inactive
 from flow_local.build.selection import Choices, Inputs, Selection, select
 from flow_local.build.state_keys import state_key
 from flow_local.catalog import FieldChoices, Materialization, MaterializationBinding
+from flow_local.collections import Selection as Selected
 from flow_local.connectors import Connector
 
 
@@ -66,8 +68,6 @@ async def built_materialization(
         for wanted in task.bindings
         if not wanted.disable
     ]
-    for wanted in task.bindings:
-        _check_supported(task, wanted)
     bindings = await _validated(task, bindings, connector, last, applied)
     raised = [_with_backfill(binding, task) for binding in bindings]
     if raised != bindings:
@@ -85,16 +85,6 @@ async def built_materialization(
         ),
     )
     return BuiltMaterialization(spec, tuple(kept), disabled, resting)
-
-
-def _check_supported(task: Materialization, binding: MaterializationBinding) -> None:
-    source = binding.source
-    if source.partitions or source.not_before or source.not_after:
-        raise ConfigError(
-            f"can't build {task.name!r}: partitions, notBefore and notAfter of source "
-            f"{source.collection!r} aren't known here",
-            hint="leave them out, or run this task on Flow",
-        )
 
 
 async def _validated(
@@ -245,7 +235,27 @@ def _built(task: str, binding: Binding) -> wire.MaterializationBinding:
         field_selection=binding.selection.fields,
         delta_updates=binding.validated.delta_updates,
         journal_read_suffix=f"materialize/{task}/{key}",
+        not_before=_spelt(binding.wanted.source.not_before),
+        not_after=_spelt(binding.wanted.source.not_after),
         backfill=binding.backfill,
         state_key=key,
         ser_policy=binding.validated.ser_policy,
     )
+
+
+def _spelt(time: datetime | None) -> str:
+    return "" if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def selected(binding: Binding) -> Selected:
+    """Return which documents of its source a binding reads."""
+    source = binding.wanted.source
+    pointers = {each.field: each.ptr for each in binding.collection.projections}
+    partitions = source.partitions
+    if partitions is None:
+        return Selected(not_before=source.not_before, not_after=source.not_after)
+    include, exclude = (
+        {pointers[name]: values for name, values in each.items()}
+        for each in (partitions.include, partitions.exclude)
+    )
+    return Selected(include, exclude, source.not_before, source.not_after)

@@ -10,7 +10,7 @@ from flow_local.build.captures import built_capture
 from flow_local.build.collections import built_collection, waits_for_inference
 from flow_local.build.endpoints import launchable, packs_values
 from flow_local.build.lineage import Last, version_of
-from flow_local.build.materializations import BuiltMaterialization, built_materialization
+from flow_local.build.materializations import BuiltMaterialization, built_materialization, selected
 from flow_local.catalog import Capture, Catalog, CatalogError, Materialization
 from flow_local.connectors import Connector, LogEvent, Spares
 from flow_local.schema.bundles import uses_inferred_schema
@@ -131,6 +131,7 @@ async def _build(
         },
         packed_values=packs_values(endpoint.connector_type, task.shards.flags or {}),
         shards=task.shards.count,
+        selections=tuple(selected(binding) for binding in materialized.bindings),
     )
 
 

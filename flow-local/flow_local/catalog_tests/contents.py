@@ -4,19 +4,15 @@ An ingestion is one transaction: its documents are checked, then combined by key
 transactions are fully reduced, in the order of their keys; what is deleted isn't there.
 """
 
-from collections.abc import Mapping, Sequence
-
-import msgspec
+from collections.abc import Sequence
 
 from estuary_cdk.errors import ConfigError, DataError
 from flow_local.catalog import Collection, PartitionSelector
-from flow_local.collections import Combiner, identities
+from flow_local.collections import Combiner, Selection, identities
 from flow_local.schema.bundles import read_schema
 from flow_local.schema.extraction import Extractor
 from flow_local.schema.reductions import Reducer
 from flow_local.schema.validation import Validator
-
-_decode = msgspec.json.Decoder().decode
 
 
 class Contents:
@@ -60,30 +56,13 @@ def _selected(
     if selector is None:
         return documents
     pointers = {each.field: each.pointer for each in collection.projections}
-    included = _matching(documents, pointers, selector.include)
-    excluded = _matching(documents, pointers, selector.exclude)
-    return [
-        document
-        for place, document in enumerate(documents)
-        if all(matches[place] for matches in included)
-        and not any(matches[place] for matches in excluded)
-    ]
-
-
-def _matching(
-    documents: Sequence[bytes],
-    pointers: Mapping[str, str],
-    wanted: Mapping[str, Sequence[bytes]],
-) -> list[list[bool]]:
-    """Tell for each field which of the documents have one of its values."""
-    found = []
-    for field, values in wanted.items():
+    for field in (*selector.include, *selector.exclude):
         if field not in pointers:
             known = ", ".join(map(repr, pointers)) or "none"
             raise ConfigError(
                 f"can't select documents by {field!r}: the collection's fields are {known}"
             )
-        rows = Extractor([pointers[field]]).rows(documents)
-        meant = [_decode(value) for value in values]
-        found.append([_decode(value) in meant for (value,) in rows])
-    return found
+    return Selection(
+        {pointers[field]: values for field, values in selector.include.items()},
+        {pointers[field]: values for field, values in selector.exclude.items()},
+    ).chosen(documents)

@@ -208,10 +208,11 @@ class _Previewer:
         one = preview.Preview(built_task.spec, connector, self.plan, _write, clock, packs)
         if isinstance(task, Capture):
             return preview.CapturePreview(one)
-        return preview.MaterializationPreview(one, self._feed(one, database))
+        return preview.MaterializationPreview(one, self._feed(one, built_task, database))
 
-    def _feed(self, one: preview.Preview, database: Database | None) -> preview.Feed:
+    def _feed(self, one: preview.Preview, task: Task, database: Database | None) -> preview.Feed:
         assert isinstance(one.spec, MaterializationSpec)
+        assert isinstance(task, MaterializationTask)
         if self.fixture is not None:
             return preview.FixtureFeed(self.fixture, one.spec)
         if database is None:
@@ -220,4 +221,6 @@ class _Previewer:
                 hint="run the captures first, or give documents with --fixture",
             )
         root = self.project.data_directory
-        return preview.CollectionsFeed(one.spec, root, database.ends, one.clock, self.plan.delay_s)
+        return preview.CollectionsFeed(
+            one.spec, root, database.ends, one.clock, self.plan.delay_s, task.selections
+        )

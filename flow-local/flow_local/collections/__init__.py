@@ -4,6 +4,7 @@ from flow_local.collections.combiner import Combiner
 from flow_local.collections.files import DiskFiles, Files, StorageError
 from flow_local.collections.identities import identities, identities_of_columns, identity, packed_of
 from flow_local.collections.journal import Journal, JournalReader
+from flow_local.collections.selecting import Selection
 from flow_local.collections.store import Collections
 from flow_local.collections.uuids import Published, Stamper, producer_id, published_s
 
@@ -15,6 +16,7 @@ __all__ = [
     "Journal",
     "JournalReader",
     "Published",
+    "Selection",
     "Stamper",
     "StorageError",
     "identities",

@@ -64,8 +64,14 @@ def published_s(document: bytes) -> float | None:
     text = document[start : start + UUID_LENGTH]
     if at < 0 or _UUID.match(text) is None:
         return None
-    ticks = int(text[15:18] + text[9:13] + text[:8], 16)
-    return (ticks - UNIX_EPOCH_TICKS) / TICKS_PER_SECOND
+    return (ticks_at(b'"%b"' % text) - UNIX_EPOCH_TICKS) / TICKS_PER_SECOND
+
+
+def ticks_at(uuid: bytes) -> int:
+    """Return the time in a UUID that is a JSON string; raises DataError for what isn't one."""
+    if _UUID.match(uuid, 1, 1 + UUID_LENGTH) is None:
+        raise _no_time(uuid)
+    return int(uuid[16:19] + uuid[10:14] + uuid[1:9], 16)
 
 
 def uuid_text(ticks: int, producer: bytes, counter: int = 0, flags: int = 0) -> bytes:

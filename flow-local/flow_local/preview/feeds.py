@@ -13,7 +13,7 @@ from estuary_cdk.clock import Clock
 from estuary_cdk.errors import DataError
 from estuary_cdk.protocol.flow import CollectionSpec
 from estuary_cdk.protocol.materialize import MaterializationSpec
-from flow_local.collections import Collections, JournalReader
+from flow_local.collections import Collections, JournalReader, Selection
 from flow_local.preview.fixtures import Fixture
 from flow_local.schema.validation import Validator
 from flow_local.tasks.sources import Checkpoint, check
@@ -108,6 +108,7 @@ class CollectionsFeed:
     """What is committed to collections of a data directory, also while others write them.
 
     `ends` looks up how far each collection is committed. A transaction is held open for `delay_s`.
+    `selections` says of each binding which documents it reads.
     """
 
     def __init__(
@@ -117,7 +118,9 @@ class CollectionsFeed:
         ends: Callable[[], Mapping[str, int]],
         clock: Clock,
         delay_s: float = 0.0,
+        selections: Sequence[Selection] = (),
     ) -> None:
+        self._selections = selections
         self.ended = False
         self._spec = spec
         self._root = root
@@ -153,7 +156,7 @@ class CollectionsFeed:
             blocks = self._read()
             if blocks and not found:
                 began = self._clock.monotonic()
-            found += [(binding, block.split(b"\n")[:-1]) for binding, block in blocks]
+            found += [(binding, self._documents(binding, block)) for binding, block in blocks]
             size += sum(len(block) for _, block in blocks)
             if blocks:
                 continue
@@ -167,6 +170,10 @@ class CollectionsFeed:
         text = self._checkpoint.advanced(dict(zip(self._sources, offsets, strict=True)))
         self._checkpoint = Checkpoint(text)
         return Transaction(found, text)
+
+    def _documents(self, binding: int, block: bytes) -> list[bytes]:
+        documents = block.split(b"\n")[:-1]
+        return self._selections[binding].chosen(documents) if self._selections else documents
 
     def _read(self) -> list[tuple[int, bytes]]:
         """Read the next block of each collection that has one."""

@@ -91,7 +91,8 @@ class _Session:
                 read = await task.feed.next(task.preview.plan.timeout_s)
             if read is not None:
                 for binding, documents in read.documents:
-                    await exchange.add(binding, documents)
+                    if documents:
+                        await exchange.add(binding, documents)
             acknowledged = (await exchange.acknowledged).state
             task.state = updated(task.state, acknowledged)
             if read is None:

@@ -1,13 +1,13 @@
 """What a task is to the runtime: a built spec, where its connector runs, and all around it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from estuary_cdk.clock import Clock
 from estuary_cdk.protocol.capture import CaptureSpec
 from estuary_cdk.protocol.materialize import MaterializationSpec
-from flow_local.collections import Collections
+from flow_local.collections import Collections, Selection
 from flow_local.connectors import Connector, Endpoint, LogEvent, Spares
 from flow_local.recovery import Recovery
 from flow_local.tasks.ending import Ending
@@ -46,7 +46,7 @@ class MaterializationTask:
     `spec` does. `inferred` has the schemas that it was built with, of the collections whose read
     schema refers to what is inferred; it reads no document that came after one of them widened.
     `packed_values` adds values in their packed form to every store, for connectors that read no
-    other.
+    other. `selections` says of each binding which documents it reads; () is all.
     """
 
     spec: MaterializationSpec
@@ -55,6 +55,7 @@ class MaterializationTask:
     inferred: Mapping[str, bytes] = field(default_factory=dict)
     packed_values: bool = False
     shards: int = 1
+    selections: Sequence[Selection] = ()
 
     @property
     def name(self) -> str:

@@ -125,6 +125,7 @@ class _Session:
         self._run = run
         self._name = task.name
         self._built_with = task.inferred
+        self._selections = task.selections
         self._exchange = exchange
         self._world = run.world
         self._state = state
@@ -215,7 +216,9 @@ class _Session:
         self._run.progress.phase = "running"
         documents = block.split(b"\n")
         documents.pop()
-        if self._position.range != FULL_RANGE:
+        if self._selections and self._selections[binding].selects:
+            documents = self._selections[binding].chosen(documents)
+        if documents and self._position.range != FULL_RANGE:
             documents = self._own(binding, documents)
         if documents:
             await self._exchange.add(binding, documents)

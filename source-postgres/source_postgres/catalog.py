@@ -42,11 +42,24 @@ order by n.nspname, c.relname
 _COLUMNS: Final = """
 select a.attrelid::int8, a.attnum, a.attname::text, a.atttypid::int8, a.atttypmod, a.attnotnull,
        a.attgenerated::text, format_type(a.atttypid, a.atttypmod),
-       col_description(a.attrelid, a.attnum)
+       col_description(a.attrelid, a.attnum), {bytewise}
 from pg_catalog.pg_attribute a
+left join pg_catalog.pg_collation l on l.oid = a.attcollation
+join pg_catalog.pg_database d on d.datname = current_database()
 where a.attrelid = any(%(tables)s::oid[]) and a.attnum > 0 and not a.attisdropped
 order by a.attrelid, a.attnum
 """
+# Whether text sorts by its bytes: in collation C, and in those of the builtin provider.
+_BYTEWISE: Final = """
+coalesce(case l.collprovider
+  when 'd' then {database}
+  when 'c' then l.collcollate in ('C', 'POSIX')
+  else l.collprovider = 'b' end, false)
+"""
+_DATABASE_BYTEWISE: Final = "d.datcollate in ('C', 'POSIX')"
+_DATABASE_BYTEWISE_15: Final = (
+    f"(d.datlocprovider = 'b' or d.datlocprovider = 'c' and {_DATABASE_BYTEWISE})"
+)
 _INDEXES: Final = """
 select i.indrelid::int8, i.indisprimary, k.relname::text,
        (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indisreplident, i.indimmediate
@@ -106,7 +119,10 @@ def discover(connection: Connection[Any], config: Config) -> dict[TableId, Table
     ).fetchall()
     oids = [row[0] for row in rows]
     columns = defaultdict(list)
-    for row in connection.execute(_COLUMNS.encode(), {"tables": oids}):
+    since_15 = connection.info.server_version >= 150000
+    database = _DATABASE_BYTEWISE_15 if since_15 else _DATABASE_BYTEWISE
+    query = _COLUMNS.format(bytewise=_BYTEWISE.format(database=database))
+    for row in connection.execute(query.encode(), {"tables": oids}):
         columns[row[0]].append(row[1:])
     indexes = defaultdict(list)
     for row in connection.execute(_INDEXES.encode(), {"tables": oids}):
@@ -148,7 +164,8 @@ def _table(
     known: dict[str, PgColumn] = {}
     sortable, predictable = set(), set()
     numbers = {}
-    for number, column, type_oid, modifier, not_null, generated, type_name, said in attributes:
+    for number, column, type_oid, modifier, not_null, generated, *more in attributes:
+        type_name, said, bytewise = more
         known[column] = PgColumn(number, column, type_oid, not_null, bool(generated))
         limited = publication is not None and publication.columns is not None
         if generated or (limited and column not in publication.columns):  # type: ignore[union-attr, operator]  # limited says it is
@@ -159,7 +176,7 @@ def _table(
         mapped = types[1].mapped(type_oid)
         if mapped.sortable:
             sortable.add(column)
-        if mapped.predictable:
+        if mapped.predictable or (mapped.sortable and bytewise):
             predictable.add(column)
     details = Details(
         oid=oid,

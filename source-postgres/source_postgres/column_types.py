@@ -1,7 +1,7 @@
 """What each PostgreSQL type becomes: the JSON schema of its values, and how they are converted."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from source_postgres import composites, values
@@ -18,7 +18,7 @@ class Mapped:
     """How values of a type look.
 
     `sortable`: packed as keys they sort as the database does, at least in collation C;
-    `predictable`: in every collation.
+    `predictable`: in every collation, or because they have none.
     """
 
     schema: Schema
@@ -46,6 +46,8 @@ _FLOAT: Final = Mapped(_NUMBER, values.floating, simple=True)
 _TEXT: Final = Mapped(_STRING, values.text, sortable=True, bare=values.bare_text)
 _OTHER_TEXT: Final = Mapped(_STRING, values.text, bare=values.bare_text)
 _PLAIN: Final = Mapped(_STRING, values.plain, bare=values.bare_plain, simple=True)
+# The digits of the same width, or a shorter value before those it is the beginning of.
+_SORTED_PLAIN: Final = replace(_PLAIN, sortable=True, predictable=True)
 _ANY: Final = Mapped({}, values.text)
 _VECTOR: Final = Mapped({"type": "array", "items": {"type": "number"}}, values.verbatim)
 
@@ -55,9 +57,12 @@ BUILTIN: Final[Mapping[str, Mapped]] = {
     **dict.fromkeys(("float4", "float8"), _FLOAT),
     "numeric": Mapped(_string("number"), values.plain, bare=values.bare_plain, simple=True),
     **dict.fromkeys(("text", "varchar"), _TEXT),
-    **dict.fromkeys(("bpchar", "name", "char", "xml", "jsonpath"), _OTHER_TEXT),
+    # A name's collation is C, whatever the database's is.
+    "name": replace(_TEXT, predictable=True),
+    **dict.fromkeys(("bpchar", "char", "xml", "jsonpath"), _OTHER_TEXT),
     **dict.fromkeys(("tsvector", "tsquery", "money", "pg_lsn"), _OTHER_TEXT),
-    **dict.fromkeys(("bit", "varbit", "macaddr", "macaddr8", "inet", "cidr"), _PLAIN),
+    **dict.fromkeys(("bit", "varbit", "macaddr", "macaddr8"), _SORTED_PLAIN),
+    **dict.fromkeys(("inet", "cidr"), _PLAIN),
     **dict.fromkeys(("point", "line", "lseg", "box", "path", "polygon", "circle"), _PLAIN),
     "bytea": Mapped(_string(contentEncoding="base64"), values.bytea, True, True, values.bare_bytea),
     "json": Mapped({"contentMediaType": "application/json"}, values.json),
@@ -65,7 +70,7 @@ BUILTIN: Final[Mapping[str, Mapped]] = {
     "date": Mapped(_string("date"), values.date, bare=values.bare_date, simple=True),
     "timestamp": Mapped(_string("date-time"), values.timestamp, simple=True),
     "timestamptz": Mapped(_string("date-time"), values.timestamptz, simple=True),
-    "time": Mapped(_string("time"), values.time),
+    "time": Mapped(_string("time"), values.time, True, True),
     "timetz": Mapped(_string("time"), values.timetz),
     "interval": Mapped(_string("duration"), values.plain, bare=values.bare_plain, simple=True),
     "uuid": Mapped(_string("uuid"), values.plain, True, True, values.bare_plain, simple=True),

@@ -2,11 +2,18 @@
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.sql_cdc import capturing
+from estuary_cdk.kits.sql_cdc.resources import TableResource
+from estuary_cdk.kits.sql_cdc.states import activated
 from estuary_cdk.testing.runtime import after_checkpoints
-from source_postgres import backfill, connecting
+from source_postgres import backfill, catalog, connecting
+from source_postgres.column_types import BUILTIN
+from source_postgres.config import Config
+from source_postgres.pgoutput import pack_key, packer_of
 
 
 def with_mode(built, mode: str):
@@ -137,3 +144,63 @@ async def test_a_chunk_that_runs_out_of_time_keeps_its_rows(source, monkeypatch)
     built = msgspec.structs.replace(built, bindings=[binding])
     session = await source.caught_up(built)
     assert sorted({doc["id"] for doc in session.of(0)}) == list(range(1, 31))
+
+
+KEYS = [
+    ("text", "", "UnfilteredBackfill"),
+    ("text", 'collate "C"', "Backfill"),
+    ("varchar(30)", 'collate "POSIX"', "Backfill"),
+    ("name", "", "Backfill"),
+    ("time", "", "Backfill"),
+    ("macaddr", "", "Backfill"),
+    ("varbit", "", "Backfill"),
+    ("numeric", "", "UnfilteredBackfill"),
+    ("date", "", "UnfilteredBackfill"),
+    ("char(3)", 'collate "C"', "UnfilteredBackfill"),
+    ("timestamptz", "", "UnfilteredBackfill"),
+]
+
+
+def test_automatic_is_precise_where_keys_sort_by_their_bytes(any_source):
+    any_source.run('create collation unpredictable (provider = libc, locale = "C.utf8")')
+    for index, (kind, collated, _) in enumerate(KEYS):
+        order = collated or ("collate unpredictable" if kind == "text" else "")
+        any_source.run(f"create table t{index:02} (k {kind} {order} primary key)")
+    tables = catalog.discover(any_source.connection, Config.model_validate(any_source.config))
+    modes = [
+        activated(TableResource(namespace="public", stream=table.id[1]), table, ["/k"]).mode
+        for table in tables.values()
+    ]
+    assert list(zip(KEYS, modes, strict=True)) == [(key, key[2]) for key in KEYS]
+
+
+SORTED = {
+    "text": st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3),
+    "varbit": st.text("01", max_size=12),
+    "time": st.times().map(str),
+    "macaddr": st.integers(0, 2**48 - 1).map(lambda number: f"{number:012x}"),
+    "bigint": st.integers(-(2**63), 2**63 - 1).map(str),
+    "bytea": st.binary(max_size=4).map(lambda data: "\\x" + data.hex()),
+    "uuid": st.uuids().map(str),
+    "boolean": st.booleans().map(str),
+}
+
+
+@pytest.mark.parametrize("kind", SORTED)
+def test_keys_that_are_predictable_sort_as_the_server_sorts_them(source, kind):
+    packer = packer_of(BUILTIN[{"bigint": "int8", "boolean": "bool"}.get(kind, kind)])
+    collated = 'collate "C"' if kind == "text" else ""
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(SORTED[kind], min_size=1, max_size=60))
+    def check(values) -> None:
+        query = (
+            f"select v::text shown from unnest(%s::text[]) u, lateral (select u::{kind} v) w "
+            f"order by w.v {collated}"
+        )
+        rows = source.connection.execute(query.encode(), [values]).fetchall()
+        texts = [{"true": "t", "false": "f"}.get(row[0], row[0]) for row in rows]
+        keys = [pack_key([text.encode()], [packer]) for text in texts]
+        assert keys == sorted(keys)
+
+    check()

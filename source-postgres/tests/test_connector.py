@@ -198,6 +198,7 @@ async def test_truncation_backfills_again_and_says_so(source, caplog):
     snapshot = [doc["id"] for doc in second.of(0) if doc["_meta"]["source"].get("snapshot")]
     assert snapshot == [2]
     assert "a table was truncated: it is backfilled again" in caplog.messages
+    assert "stay in the collection" in caplog.text
 
 
 async def test_a_new_column_is_captured_at_once_and_told_of(source):

@@ -393,10 +393,18 @@ class Capturing:
         for table_id in batch.truncated:
             if table_id in self._tracked:
                 tracked = self._tracked[table_id]
+                # No message of the protocol tells every runtime that all rows are gone, and which
+                # keys they had nobody knows any more: so it is left to the user, who is told.
                 log.warning(
-                    "a table was truncated: it is backfilled again", table=".".join(table_id)
+                    "a table was truncated: it is backfilled again",
+                    table=".".join(table_id),
+                    remains="rows of before stay in the collection and its destinations",
+                    remedy="to remove them, increase the binding's backfill counter",
                 )
-                logs.status(f"Table {'.'.join(table_id)} was truncated: backfilling it again")
+                logs.status(
+                    f"Table {'.'.join(table_id)} was truncated: backfilling it again; its rows of "
+                    "before stay in the collection until its backfill counter is increased"
+                )
                 tracked.become(TableState())
         if batch.altered:
             self._rediscover_at = 0.0

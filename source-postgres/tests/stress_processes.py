@@ -1,5 +1,6 @@
 """Processes to kill: the connector under a runtime as small as it can be, and a whole pipeline."""
 
+import math
 import os
 import signal
 import sqlite3
@@ -45,11 +46,13 @@ class SmallRuntime:
         *,
         meanwhile: Callable[[], object] = bool,
         meanwhile_s: float = 0.0,
+        commits_max: float = math.inf,
         environment: Mapping[str, str] | None = None,
     ) -> int:
         """Run a connector, and kill it after a while; without one, until it has caught up.
 
-        `meanwhile` is called once, after its time. Returns the exit status.
+        `meanwhile` is called once, after its time. Checkpoints beyond `commits_max` are read, but
+        neither committed nor acknowledged. Returns the exit status.
         """
         opening = msgspec.json.encode(
             {
@@ -80,7 +83,7 @@ class SmallRuntime:
                 process.stdout.readline()
                 killing.start()
                 disturbing.start()
-                self._take(process)
+                self._take(process, commits_max)
             finally:
                 disturbing.cancel()
                 _, said = process.communicate()
@@ -89,7 +92,7 @@ class SmallRuntime:
             assert process.returncode == 0, said.decode()[-2000:]
         return process.returncode
 
-    def _take(self, process: "subprocess.Popen[bytes]") -> None:
+    def _take(self, process: "subprocess.Popen[bytes]", commits_max: float) -> None:
         pending: list[tuple[int, bytes]] = []
         assert process.stdin
         assert process.stdout
@@ -101,7 +104,7 @@ class SmallRuntime:
                 captured = msgspec.json.decode(message["captured"], type=dict[str, msgspec.Raw])
                 binding = int(bytes(captured.get("binding", msgspec.Raw(b"0"))))
                 pending.append((binding, bytes(captured["doc"])))
-            elif "checkpoint" in message:
+            elif "checkpoint" in message and (commits_max := commits_max - 1) >= 0:
                 checkpoint = msgspec.json.decode(message["checkpoint"])
                 for binding, document in pending:
                     self.documents[binding].append(document)

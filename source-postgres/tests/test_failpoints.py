@@ -27,32 +27,60 @@ CHANGES = (
 )
 
 
-@pytest.mark.crash
-@pytest.mark.parametrize("moment", MOMENTS)
-async def test_killed_at_a_failpoint_it_goes_on_from_there(source, moment):
+class Killing:
+    """Two tables, the runtime that captures them, and changes to make while it does."""
+
+    def __init__(self, source, built) -> None:
+        self._source = source
+        self._names = [binding.resource_path[-1] for binding in built.bindings]
+        self.runtime = SmallRuntime(built)
+
+    def change(self, number: int) -> None:
+        for name in self._names:
+            for statement in CHANGES:
+                self._source.run(statement.format(name, 1001 + 2 * number))
+
+    def judge(self) -> None:
+        """Run until all is captured, and compare."""
+        self.change(2)
+        self.runtime.run()
+        for name, documents in zip(self._names, self.runtime.documents, strict=True):
+            want = self._source.run(f"select id, v, long from {name}")
+            assert sorted(folded(documents, has_key=True)) == sorted(want), name
+
+
+@pytest.fixture
+async def killing(source) -> Killing:
     for kind in KINDS:
         source.run(*kind.statements, f"delete from {kind.name} where id > 300")
     source.advanced["backfill_chunk_size"] = 40
     built = await source.runtime.build(source.config)
-    names = [binding.resource_path[-1] for binding in built.bindings]
     modes = {kind.name: kind.mode for kind in KINDS}
     bindings = []
-    for name, binding in zip(names, built.bindings, strict=True):
-        resource = msgspec.json.decode(binding.resource_config) | {"mode": modes[name]}
+    for binding in built.bindings:
+        mode = modes[binding.resource_path[-1]]
+        resource = msgspec.json.decode(binding.resource_config) | {"mode": mode}
         raw = msgspec.Raw(msgspec.json.encode(resource))
         bindings.append(msgspec.structs.replace(binding, resource_config=raw))
-    runtime = SmallRuntime(msgspec.structs.replace(built, bindings=bindings))
+    return Killing(source, msgspec.structs.replace(built, bindings=bindings))
 
-    def change(number: int) -> None:
-        for name in names:
-            for statement in CHANGES:
-                source.run(statement.format(name, 1001 + 2 * number))
 
-    change(0)
-    ended = runtime.run(meanwhile=lambda: change(1), environment={"FAILPOINTS": moment})
+@pytest.mark.crash
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_killed_at_a_failpoint_it_goes_on_from_there(killing, moment):
+    killing.change(0)
+    ended = killing.runtime.run(
+        meanwhile=lambda: killing.change(1), environment={"FAILPOINTS": moment}
+    )
     assert ended == -signal.SIGKILL, "the moment never came"
-    change(2)
-    runtime.run()
-    for name, documents in zip(names, runtime.documents, strict=True):
-        want = source.run(f"select id, v, long from {name}")
-        assert sorted(folded(documents, has_key=True)) == sorted(want), name
+    killing.judge()
+
+
+@pytest.mark.crash
+async def test_what_the_runtime_has_not_committed_comes_again(killing):
+    killing.runtime.run(commits_max=3)
+    killing.change(0)
+    killing.runtime.run()
+    killing.change(1)
+    killing.runtime.run(commits_max=0)
+    killing.judge()

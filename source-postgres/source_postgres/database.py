@@ -11,7 +11,7 @@ from estuary_cdk.clock import Clock
 from estuary_cdk.kits.sql_cdc.database import ChangeStream, Scan, Scanned
 from estuary_cdk.kits.sql_cdc.tables import Table, TableId
 from estuary_cdk.logs import get_logger
-from source_postgres import catalog, prerequisites, publishing, stream
+from source_postgres import catalog, prerequisites, publishing, slots, stream
 from source_postgres.config import Config
 from source_postgres.documents import Origin
 from source_postgres.prerequisites import Problem
@@ -103,8 +103,15 @@ class Postgres:
 
     async def check(self) -> None:
         """See `Database.check`: WAL that piles up, and transactions that keep it."""
-        retained, old = await self._control.run("check the slot", self._measured)
+        retained, old, status = await self._control.run("check the slot", self._measured)
         slot = self._config.advanced.slot_name
+        if status == "unreserved":
+            log.warning(
+                "the server is about to drop changes that the slot needs",
+                slot=slot,
+                bytes=retained,
+                remedy="ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf()",
+            )
         if retained > RETAINED_BYTES_WARN:
             log.warning("the slot retains much WAL", slot=slot, bytes=retained)
         else:
@@ -112,11 +119,12 @@ class Postgres:
         if old:
             log.warning("transactions are open for more than 30 minutes", count=old)
 
-    def _measured(self, connection: Connection[Any]) -> tuple[int, int]:
-        slot = self._config.advanced.slot_name
-        row = connection.execute(_RETAINED, [slot]).fetchone()
+    def _measured(self, connection: Connection[Any]) -> tuple[int, int, str | None]:
+        name = self._config.advanced.slot_name
+        row = connection.execute(_RETAINED, [name]).fetchone()
         old = connection.execute(_OLD_TRANSACTIONS).fetchone()
-        return row[0] if row else 0, old[0] if old else 0
+        slot = slots.read_slot(connection, name)
+        return row[0] if row else 0, old[0] if old else 0, slot.wal_status if slot else None
 
     async def close(self) -> None:
         """End all connections."""

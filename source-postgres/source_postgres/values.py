@@ -17,6 +17,10 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Final
 
+from estuary_cdk.logs import get_logger
+
+log = get_logger(__name__)
+
 NULL: Final = b"\xfe"
 SEPARATOR: Final = b"\xff"
 
@@ -112,6 +116,7 @@ def _cut(value: bytes) -> bytes:
     """Cut a text that is too long, at the end of a character."""
     if len(value) <= VALUE_BYTES_MAX:
         return value
+    log.warning("a text is cut: it is too long", bytes=len(value), bytes_max=VALUE_BYTES_MAX)
     return value[:VALUE_BYTES_MAX].decode(errors="ignore").encode()
 
 

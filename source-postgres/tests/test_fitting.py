@@ -62,3 +62,4 @@ async def test_rows_larger_than_a_document_are_captured_cut(source, caplog):
     assert second.of(0)[1]["_meta"]["before"]["e"] == "small"
     assert first.of(0)[1]["a"] == "x"
     assert "values are cut: their document is too large" in caplog.messages
+    assert "a text is cut: it is too long" in caplog.messages

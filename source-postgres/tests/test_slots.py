@@ -6,10 +6,14 @@ import psycopg
 import pytest
 
 from conftest import Source
+from estuary_cdk.clock import SystemClock
 from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.kits.sql_cdc import capturing
 from estuary_cdk.testing.postgres import postgres, versions
 from source_postgres import slots, stream
+from source_postgres.config import Config
+from source_postgres.database import Postgres
+from source_postgres.documents import Origin
 
 
 async def begun(source):
@@ -140,6 +144,24 @@ async def test_a_slot_whose_wal_the_server_dropped_is_lost(version, choice):
             second = await source.caught_up(built, first.state)
             assert [doc["id"] for doc in second.of(0)] == [1, 2, 3, 4, 5]
         source.connection.close()
+
+
+async def test_a_slot_that_is_about_to_be_lost_is_warned_of(caplog):
+    settings = {"max_slot_wal_keep_size": "1MB"}
+    name = f"d{os.urandom(5).hex()}"
+    with postgres(settings=settings) as cluster, cluster.new_database(name):
+        source = Source(cluster, name)
+        await begun(source)
+        for row in range(2, 6):
+            source.run(f"insert into t values ({row})", "select pg_switch_wal()")
+        source.connection.close()
+        config = Config.model_validate(source.config)
+        database = Postgres(config, Origin(), SystemClock())
+        try:
+            await database.check()
+        finally:
+            await database.close()
+    assert "the server is about to drop changes that the slot needs" in caplog.messages
 
 
 async def test_a_slot_lost_while_it_is_read_is_known_as_lost(source):

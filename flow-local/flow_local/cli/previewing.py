@@ -28,6 +28,7 @@ from flow_local.cli.endings import refused
 from flow_local.cli.options import Logging
 from flow_local.cli.projects import Project
 from flow_local.cli.relays import LEVELS, log_to_stderr, relay
+from flow_local.connectors import ConnectorFailed
 from flow_local.recovery import Database
 from flow_local.supervisor import Failure, until_stopped
 from flow_local.tasks import MaterializationTask, Task
@@ -171,7 +172,8 @@ class _Previewer:
             if self.project.has_run:
                 database = stack.enter_context(self.project.recorded())
             inferred = database.inferred() if database else {}
-            built_task = await self._built(task, inferred)
+            has_run = database is not None and database.task(task.name).spec != b""
+            built_task = await self._built(task, inferred, has_run=has_run)
             running = self._running(task, built_task, database)
 
             async def work() -> list[Failure]:
@@ -182,13 +184,18 @@ class _Previewer:
         if self.plan.output_state:
             _write(preview.final_state_line(running.state))
 
-    async def _built(self, task: Capture | Materialization, inferred: Mapping[str, bytes]) -> Task:
+    async def _built(
+        self, task: Capture | Materialization, inferred: Mapping[str, bytes], *, has_run: bool
+    ) -> Task:
         if self.fixture is not None:
             inferred = {**preview.inferred(self.fixture), **inferred}
         around = Surroundings(inferred=inferred, on_event=relay, log_level=self.level)
         result = await built(self.loaded, around, [task.name])
-        if result.failures:
-            raise refused(result.failures.values())
+        if failure := result.failures.get(task.name):
+            if has_run and isinstance(failure.__cause__, ConnectorFailed):
+                failure.hint = "this task has run here, of which a preview, like flowctl's, knows "
+                failure.hint += "nothing: give it a destination of its own"
+            raise refused([failure])
         if waiting := result.waiting.get(task.name):
             raise ConfigError(
                 f"can't preview {task.name!r}: nothing was inferred yet of "

@@ -251,3 +251,16 @@ def test_collections_that_nobody_wrote_are_told(odd):
     ended = odd.call("preview", "--name", "acme/table")
     assert ended.code == 2
     assert "its collections are empty, nothing has run here yet" in ended.sentence
+
+
+def test_a_preview_into_the_table_of_a_run_says_what_to_do(project):
+    project.out = project.path / "out.db"
+    project.write(("[PYTHON, TABLE]", "[PYTHON, -m, materialize_sqlite]"))
+    assert project.run("run", "--until-idle").code == 0
+    ended = project.run("preview", "--name", "acme/table", "--timeout", "1s")
+    assert ended.code == 1
+    assert ended.sentence.endswith(
+        "can't materialize 'acme/events' into table 'events': it exists already and isn't ours "
+        "(choose another name, or drop the table) (this task has run here, of which a preview, "
+        "like flowctl's, knows nothing: give it a destination of its own)"
+    )

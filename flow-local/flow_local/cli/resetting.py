@@ -56,6 +56,8 @@ def _told_all(project: Project) -> str:
     lines = [f"This removes from {project.data_directory}:"]
     lines += [f"  progress of task {name}" for name in tasks]
     lines += [f"  collection {name} ({size:,} bytes)" for name, size in ends.items()]
+    if (project.data_directory / LOGS).exists():
+        lines.append("  what tasks logged")
     lines.append("Destinations are left as they are.")
     return "\n".join(lines)
 

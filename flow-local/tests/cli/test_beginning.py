@@ -49,5 +49,6 @@ def test_reset_of_everything_says_what_it_removes_and_removes_no_more(project):
         "  progress of task acme/table",
     ]
     assert lines[3].startswith("  collection acme/events (")
+    assert lines[4] == "  what tasks logged"
     assert list(mine.parent.iterdir()) == [mine]
     assert project.call("reset").out == "Nothing to reset: nothing has run in .flow-local yet.\n"

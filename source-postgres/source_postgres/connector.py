@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
+
+import msgspec
 
 from estuary_cdk.capture import Binding, Capture, DiscoveredResource, Pull, Validation
 from estuary_cdk.clock import Clock, SystemClock
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.postgres import host_and_port
-from estuary_cdk.kits.sql_cdc.capturing import Capturing, Options
+from estuary_cdk.kits.sql_cdc.capturing import CURSOR, Capturing, Options
 from estuary_cdk.kits.sql_cdc.resources import PATH, TableResource
 from estuary_cdk.kits.sql_cdc.schemas import collection_key, discovered_schema, recommended_name
 from estuary_cdk.kits.sql_cdc.states import TableState, activated
@@ -19,12 +21,15 @@ from estuary_cdk.logs import get_logger
 from source_postgres import catalog, prerequisites
 from source_postgres.config import Config, duration_s
 from source_postgres.database import Postgres
-from source_postgres.documents import Origin, asked_for, source_schema
+from source_postgres.documents import Origin, asked_for, lsn_number, source_schema
+from source_postgres.lineage import Lineage
 from source_postgres.slots import SlotLostError
 
 log = get_logger(__name__)
 
 UNTIL_CAUGHT_UP: Final = "SHUTDOWN_AFTER_POLLING"
+# Whose log the position is in.
+SERVER: Final = "server"
 
 
 def _table_id(binding: Binding[TableResource, Any]) -> TableId:
@@ -97,22 +102,38 @@ async def pull(pull: Pull[Config, TableResource, TableState]) -> None:
     )
     async with _connected(config, origin, pull.clock) as database:
         await database.require(list(pointers))
+        lineage = await database.lineage()
+        options = _options(config, os.environ, lineage)
         try:
-            await Capturing(pull, database, _options(config, os.environ)).run()
+            _judge_lineage(pull, lineage)
+            await Capturing(pull, database, options).run()
         except SlotLostError as error:
             if config.advanced.on_slot_loss != "backfill":
                 raise
             log.warning("changes are lost: backfilling everything again", reason=str(error))
-            await Capturing(pull, database, _options(config, os.environ), anew=True).run()
+            await Capturing(pull, database, options, anew=True).run()
 
 
-def _options(config: Config, environment: Mapping[str, str]) -> Options:
+def _judge_lineage(pull: Pull[Config, TableResource, TableState], lineage: Lineage) -> None:
+    """Raise SlotLostError where the position to resume from isn't in this server's log."""
+    raw, cursor = pull.task_state.get(SERVER), pull.task_state.get(CURSOR)
+    resumed = any(binding.state is not None for binding in pull.bindings)
+    if raw is None or cursor is None or not resumed:
+        return
+    recorded, position = msgspec.json.decode(raw), msgspec.json.decode(cursor)
+    if isinstance(recorded, str) and isinstance(position, str) and position:
+        with suppress(ValueError):
+            lineage.judge(recorded, lsn_number(position))
+
+
+def _options(config: Config, environment: Mapping[str, str], lineage: Lineage) -> Options:
     skipped = config.advanced.skip_backfills.split(",")
     return Options(
         source_schema=source_schema(),
         rediscovery_s=duration_s(config.advanced.rediscovery_interval) or 0,
         skip_backfills=frozenset(filter(None, (each.strip() for each in skipped))),
         workers=config.advanced.backfill_workers,
+        task_state={SERVER: lineage.name},
         until_caught_up=environment.get(UNTIL_CAUGHT_UP, "").lower() == "yes",
     )
 

@@ -14,6 +14,7 @@ from estuary_cdk.logs import get_logger
 from source_postgres import catalog, prerequisites, publishing, slots, stream
 from source_postgres.config import Config
 from source_postgres.documents import Origin
+from source_postgres.lineage import Lineage, read_lineage
 from source_postgres.prerequisites import Problem
 from source_postgres.scanning import Scanners
 
@@ -79,6 +80,13 @@ class Postgres:
             absent = [each for each in tables if each not in self._tables]
             problems += [publishing.absence(connection, self._config, each) for each in absent]
         return problems
+
+    async def lineage(self) -> Lineage:
+        """Return which server this is, and which timeline it is on."""
+        found: Lineage = await self._control.run(
+            "identify the server", lambda _: read_lineage(self._config)
+        )
+        return found
 
     async def require(self, tables: Collection[TableId]) -> None:
         """Raise ConfigError for what `problems` finds."""

@@ -124,47 +124,96 @@ async def test_what_is_missing_on_the_primary_is_made_there(pair, nudged):
         await source.runtime.discover(source.config)
 
 
-@pytest.mark.parametrize("version", FAILING_OVER)
-async def test_a_failover_takes_the_slot_along(version):
-    with postgres(version) as primary:
-        settings = {
-            "hot_standby_feedback": "on",
-            "primary_slot_name": "standby",
-            "sync_replication_slots": "on",
-        }
-        with standby(primary, settings=settings) as copy:
-            pair = Pair(primary, copy)
-            copy.execute(
-                f"alter system set primary_conninfo = '{primary.conninfo}'",
-                "select pg_reload_conf()",
-            )
-            source = Source(primary, pair.name)
-            built = await source.runtime.build(source.config)
-            first = await source.caught_up(built)
-            last, documents = first, first.documents
-            # The server's own worker takes the slot over once the standby has all that it needs.
-            ready = "select count(*) from pg_replication_slots where synced and not temporary"
-            for attempt in range(20):
-                for change in range(3):
-                    pair.run(f"update t set v = {attempt + change} where id <= 5")
-                    pair.run("select pg_log_standby_snapshot()")
-                pair.run(f"update t set v = {attempt} where id = 7")
-                last = await source.caught_up(built, last.state)
-                documents = documents + last.documents
-                pair.caught_up()
-                if copy.execute(ready) == [(1,)]:
-                    break
-            pair.run("update t set v = 2 where id <= 3")
+class Followed:
+    """A primary whose capture's slot its standby has taken over."""
+
+    def __init__(self, pair, source) -> None:
+        self.pair, self.source = pair, source
+        self.documents: list = []
+        self.state: dict = {}
+        self.built = None
+
+    async def capture(self):
+        session = await self.source.caught_up(self.built, self.state)
+        self.state = session.state
+        self.documents += session.documents
+        return session
+
+    async def begin(self) -> None:
+        pair = self.pair
+        pair.standby.execute(
+            f"alter system set primary_conninfo = '{pair.primary.conninfo}'",
+            "select pg_reload_conf()",
+        )
+        self.built = await self.source.runtime.build(self.source.config)
+        await self.capture()
+        # The server's own worker takes the slot over once the standby has all that it needs.
+        ready = "select count(*) from pg_replication_slots where synced and not temporary"
+        for attempt in range(20):
+            for change in range(3):
+                pair.run(f"update t set v = {attempt + change} where id <= 5")
+                pair.run("select pg_log_standby_snapshot()")
+            pair.run(f"update t set v = {attempt} where id = 7")
+            await self.capture()
             pair.caught_up()
-            source.connection.close()
-            primary.stop(immediately=True)
-            copy.promote()
-            pair.primary = copy
-            pair.run("update t set v = v + 10 where id = 1", "insert into t values (1000, 0)")
-            source.cluster = copy
-            config = msgspec.Raw(msgspec.json.encode(source.config))
-            built = msgspec.structs.replace(built, config=config)
-            third = await source.caught_up(built, last.state)
-            documents = documents + third.documents
-            assert not [doc for doc in third.of(0) if doc["_meta"]["source"].get("snapshot")]
-            assert collected(documents, built) == pair.rows()
+            if pair.standby.execute(ready) == [(1,)]:
+                return
+
+    def fail_over(self) -> None:
+        pair, source = self.pair, self.source
+        source.connection.close()
+        pair.primary.stop(immediately=True)
+        pair.standby.promote()
+        pair.primary = source.cluster = pair.standby
+        config = msgspec.Raw(msgspec.json.encode(source.config))
+        self.built = msgspec.structs.replace(self.built, config=config)
+
+
+@pytest.fixture(params=FAILING_OVER)
+async def followed(request):
+    settings = {
+        "hot_standby_feedback": "on",
+        "primary_slot_name": "standby",
+        "sync_replication_slots": "on",
+    }
+    with postgres(request.param) as primary, standby(primary, settings=settings) as copy:
+        pair = Pair(primary, copy)
+        followed = Followed(pair, Source(primary, pair.name))
+        await followed.begin()
+        yield followed
+
+
+async def test_a_failover_takes_the_slot_along(followed):
+    pair = followed.pair
+    pair.run("update t set v = 2 where id <= 3")
+    pair.caught_up()
+    followed.fail_over()
+    pair.run("update t set v = v + 10 where id = 1", "insert into t values (1000, 0)")
+    for _ in range(2):
+        session = await followed.capture()
+        assert not [doc for doc in session.of(0) if doc["_meta"]["source"].get("snapshot")]
+        assert collected(followed.documents, followed.built) == pair.rows()
+        pair.run("update t set v = v + 1 where id = 2")
+
+
+@pytest.mark.parametrize("choice", ["error", "backfill"])
+async def test_a_failover_that_lost_captured_changes_is_no_silent_gap(followed, choice):
+    pair = followed.pair
+    # The standby hears no more of the primary, whose changes are captured all the same.
+    pair.standby.execute("alter system set primary_conninfo = ''", "select pg_reload_conf()")
+    receiving = "select count(*) from pg_stat_wal_receiver"
+    while pair.standby.execute(receiving) != [(0,)]:
+        pass
+    pair.run("update t set v = 77 where id = 1")
+    await followed.capture()
+    followed.source.advanced["on_slot_loss"] = choice
+    followed.fail_over()
+    # Its log gets longer than the old one's: by its positions alone, nothing is missing.
+    pair.run("insert into t select i, 1 from generate_series(2000, 4000) i")
+    if choice == "error":
+        with pytest.raises(ConfigError, match="was promoted at"):
+            await followed.capture()
+    else:
+        session = await followed.capture()
+        rows = pair.rows()
+        assert collected(session.documents, followed.built) == rows

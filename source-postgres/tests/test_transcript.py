@@ -51,6 +51,7 @@ REPLACED = (
     # It moves by itself, too: whoever else writes moves the server on.
     (rb'"cursor":"[0-9A-F]+/[0-9A-F]+",?', b""),
     (rb'"identity":"[^"]*"', b'"identity":"IDENTITY"'),
+    (rb'"server":"[^"]*"', b'"server":"SERVER"'),
     (rb'"loc":\[-1,(\d+),\d+\]', rb'"loc":[-1,\1,"POSITION"]'),
     (rb'"loc":\[(\d{4,}),(\d+),(\d+)\]', b'"loc":["POSITION","POSITION","POSITION"]'),
 )

@@ -55,6 +55,8 @@ class Options:
     """How many chunks are scanned side by side."""
     until_caught_up: bool = False
     """Whether to end once backfills are done and the changes of before are captured."""
+    task_state: Mapping[str, Any] = field(default_factory=dict)
+    """What the task's state is to hold beside the position."""
 
     def skips(self, table: TableId) -> bool:
         """Tell whether a table's backfill is to be skipped."""
@@ -424,6 +426,7 @@ class Capturing:
         if not self._told_captured:
             self._told_captured = True
             task[CAPTURED] = [binding.state_key for binding in self._pull.bindings]
+            task |= self._options.task_state
         transaction.checkpoint(task=task)
         self._cursor = position
         self._idle_since = self._pull.clock.monotonic()

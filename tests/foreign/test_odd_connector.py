@@ -48,7 +48,6 @@ class Project:
             "odd/table": {
                 "endpoint": self._endpoint("materialize", {"path": str(self.rows_path)}),
                 "bindings": [{"resource": {"name": "numbers"}, "source": "odd/numbers"}],
-                "shards": {"flags": {"packed-values": "true"}},
             }
         }
         collection = {"odd/numbers": {"schema": schema, "key": ["/id", "/name"]}}

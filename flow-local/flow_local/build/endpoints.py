@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +13,27 @@ from flow_local import connectors
 from flow_local.catalog import Endpoint, ImageEndpoint, LocalEndpoint
 
 PACKED_VALUES_FLAG: Final = "packed-values"
+CONNECTORS_GROUP: Final = "estuary_cdk.connectors"
 
 
-def packs_values(connector_type: str, flags: Mapping[str, str]) -> bool:
-    """Tell whether a task's connector gets packed values besides plain ones.
+def packs_values(endpoint: Endpoint, flags: Mapping[str, str]) -> bool:
+    """Tell whether a materialization's connector gets packed values besides plain ones.
 
-    Images do, since most of those that aren't ours read nothing else; local connectors don't. The
-    task's `shards: {flags: {packed-values: "true"}}` decides where it is given.
+    Flow sends the one or the other, as its version is, and many connectors read packed ones alone.
+    So all get both, but for installed connectors of our kit, which don't look at them. The task's
+    `shards: {flags: {packed-values: "false"}}`, or "true", decides where it is given.
     """
-    return flags.get(PACKED_VALUES_FLAG, str(connector_type == "IMAGE").lower()) == "true"
+    if PACKED_VALUES_FLAG in flags:
+        return flags[PACKED_VALUES_FLAG] == "true"
+    return not (isinstance(endpoint, LocalEndpoint) and _is_of_our_kit(endpoint.command))
+
+
+def _is_of_our_kit(command: Sequence[str]) -> bool:
+    installed = entry_points(group=CONNECTORS_GROUP)
+    if Path(command[0]).name in installed.names:
+        return True
+    modules = {point.value for point in installed}
+    return any(flag == "-m" and name in modules for flag, name in pairwise(command))
 
 
 def launchable(endpoint: Endpoint) -> connectors.Endpoint:

@@ -129,7 +129,7 @@ async def _build(
             for name in collections
             if uses_inferred_schema(catalog.collections[name].read_schema)
         },
-        packed_values=packs_values(endpoint.connector_type, task.shards.flags or {}),
+        packed_values=packs_values(task.endpoint, task.shards.flags or {}),
         shards=task.shards.count,
         selections=tuple(selected(binding) for binding in materialized.bindings),
     )

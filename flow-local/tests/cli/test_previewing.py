@@ -37,7 +37,6 @@ collections:
     key: [/id]
 materializations:
   acme/table:
-    shards: {flags: {packed-values: "true"}}
     endpoint:
       local:
         command: [PYTHON, ODD, materialize]

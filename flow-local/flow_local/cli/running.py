@@ -10,9 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any, Final
 
 from estuary_cdk.clock import Clock, SystemClock
 from estuary_cdk.errors import CdkError, TransientError
@@ -35,6 +33,9 @@ from flow_local.supervisor import (
     until_stopped,
 )
 from flow_local.tasks import CaptureTask, Ending, Task, World
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 KEPT_LEVEL: Final = "info"
 
@@ -59,6 +60,8 @@ def screen_of_stderr(form: LogFormat | None = None) -> Screen:
     """Return the live table where stderr is a terminal for people, else the log."""
     if not sys.stderr.isatty() or form is LogFormat.JSON:
         return Screen(log_view)
+    from rich.console import Console
+
     console = Console(stderr=True, markup=False, highlight=False)
     return Screen(terminal_view(console), console)
 
@@ -86,7 +89,7 @@ def run_catalog(project: Project, options: RunOptions, screen: Screen) -> Board:
     return board
 
 
-def _tell_stopped(console: Console | None) -> None:
+def _tell_stopped(console: "Console | None") -> None:
     if console is None:
         log.info("stopped")
     else:

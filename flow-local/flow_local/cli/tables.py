@@ -2,24 +2,29 @@
 
 import sys
 from collections.abc import Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.table import Table
+if TYPE_CHECKING:  # Machines are shown no tables.
+    from rich.console import Console
+    from rich.table import Table
 
 WIDTH_UNSEEN: Final = 160
 STEP: Final = 1000
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
-def stdout() -> Console:
+def stdout() -> "Console":
     """Return the console of stdout, which prints text as it is."""
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else WIDTH_UNSEEN
     return Console(markup=False, highlight=False, width=width)
 
 
-def columns(*names: str, right: Collection[str] = ()) -> Table:
+def columns(*names: str, right: Collection[str] = ()) -> "Table":
     """Return a table with these columns; those in `right` hold figures."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for name in names:
         if name in right:

@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
-
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, Final
 
 from estuary_cdk.clock import Clock
 from estuary_cdk.logs import get_logger
 from flow_local.cli.tables import columns, lasting, sized
 from flow_local.supervisor import Board, TaskStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 REFRESH_S: Final = 0.2
 REPORT_S: Final = 10.0
@@ -27,13 +27,13 @@ class Screen:
     """How a run is shown; `console` is where people read, None where none do."""
 
     view: View
-    console: Console | None = None
+    console: "Console | None" = None
 
 
 log = get_logger(__name__)
 
 
-def progress_table(statuses: Sequence[TaskStatus]) -> Table:
+def progress_table(statuses: Sequence[TaskStatus]) -> "Table":
     """Return one row per binding: documents and bytes, how fast, how many wait for how long."""
     figures = ("Documents", "Bytes", "Docs/s", "Bytes/s", "Waiting", "Lag")
     table = columns("Task", "Collection", *figures, "", right=figures)
@@ -84,8 +84,9 @@ class _Averages:
         return replace(status, bindings=tuple(bindings))
 
 
-def terminal_view(console: Console) -> View:
+def terminal_view(console: "Console") -> View:
     """Return the view of people: a table that is live, and stays with averages when all is done."""
+    from rich.live import Live
 
     @asynccontextmanager
     async def view(board: Board, clock: Clock) -> AsyncIterator[None]:
@@ -116,7 +117,7 @@ def terminal_view(console: Console) -> View:
     return view
 
 
-def final_view(console: Console) -> View:
+def final_view(console: "Console") -> View:
     """Return the view of people who read later: the table with averages, when all is done."""
 
     @asynccontextmanager

@@ -106,6 +106,9 @@ class Project:
         )
 
     def run(self, *arguments: str, **options) -> Ended:
+        """Run a command as users do; a run that ends by itself is one of this process."""
+        if "--until-idle" in arguments and not options:
+            return self.call(*arguments)
         with self.start(*arguments, **options) as process:
             out, err = process.communicate(timeout=WAIT_S)
         return Ended(process.returncode, out, err)

@@ -5,7 +5,7 @@
 
 On a private cluster, alternating: `COPY | COPY` of a table into one with a primary key, and the
 same rows as `store` messages on the connector's stdin; then an update of some of them by the best
-of two hand-written statements from a staged table, and by the connector. Ours includes the whole
+of three hand-written statements from a staged table, and by the connector. Ours includes the whole
 document as a column beside the table's twelve, unless told otherwise. Wall seconds, CPU seconds of
 the tool, its peak memory; medians and ratios come last, as JSON.
 """
@@ -204,11 +204,19 @@ UPDATE = "update bench.events t set {} from staged s where t.id = s.id"
 UPSERT = "insert into bench.events select * from staged on conflict (id) do update set {}"
 
 
+MERGE = "merge into bench.events t using staged s on t.id = s.id when matched then update set {}"
+
+
 def by_hand(cluster, database: str, every: int) -> float:
-    """Update by the best of two statements; return the seconds of staging and statement."""
+    """Update by the best of three statements; return the seconds of staging and statement."""
     others = [name for name in FIELDS if name != "id"]
     best = []
-    for form, prefix in ((UPDATE, "s"), (UPSERT, "excluded")):
+    forms = [
+        (UPDATE, "s"),
+        (UPSERT, "excluded"),
+        *([(MERGE, "s")] if cluster.version >= 15 else []),
+    ]
+    for form, prefix in forms:
         changes = ", ".join(f"{name} = {prefix}.{name}" for name in others)
         with psycopg.connect(cluster.conninfo, dbname=database, autocommit=True) as db:
             rows = b"".join(
@@ -227,7 +235,7 @@ def by_hand(cluster, database: str, every: int) -> float:
             db.execute("commit")
             best.append(time.perf_counter() - started)
             db.execute("vacuum bench.events")
-    print("update / upsert by hand", best, flush=True)
+    print("update, upsert, merge by hand", best, flush=True)
     return min(best)
 
 

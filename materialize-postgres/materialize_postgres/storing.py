@@ -16,6 +16,7 @@ from estuary_cdk.errors import ContractError, DataError
 from estuary_cdk.kits.sql import BeyondRangeError, Target, TargetColumn, target
 from estuary_cdk.kits.sql.alterations import retyped
 from estuary_cdk.kits.sql.csv_rows import csv_rows
+from estuary_cdk.kits.sql.parts import chunks, selected
 from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize import Binding, Column, Keys, Loaded, Stores
 from materialize_postgres import statements
@@ -139,20 +140,20 @@ class CopyStrategy:
         """Send rows to their table, or set them aside to be merged."""
         self._touched.add(batch.binding)
         storing = self._storing[batch.binding]
-        for at in range(0, len(batch), ROWS_PER_CHUNK):
-            self._store_chunk(storing, _chunk(batch, at))
+        for chunk in chunks(batch, ROWS_PER_CHUNK):
+            self._store_chunk(storing, chunk)
 
     def _store_chunk(self, storing: Storing, chunk: Stores) -> None:
         if self._hard_delete and True in chunk.deletes:
             gone = list(compress(chunk.keys, map(and_, chunk.exists, chunk.deletes)))
             self._put(storing.deleted, storing.key_rows(gone, None), len(gone))
-            chunk = _selected(chunk, list(map(not_, chunk.deletes)))
+            chunk = selected(chunk, list(map(not_, chunk.deletes)))
         if not (storing.standard and True in chunk.exists):
             self._put_rows(storing, chunk, known=False)
             return
         if False in chunk.exists:
-            self._put_rows(storing, _selected(chunk, list(map(not_, chunk.exists))), known=False)
-            chunk = _selected(chunk, chunk.exists)
+            self._put_rows(storing, selected(chunk, list(map(not_, chunk.exists))), known=False)
+            chunk = selected(chunk, chunk.exists)
         self._put_rows(storing, chunk, known=True)
 
     def _put_rows(self, storing: Storing, chunk: Stores, *, known: bool) -> None:
@@ -271,29 +272,3 @@ def _batches(documents: Iterator[bytes]) -> Iterator[list[bytes]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _chunk(batch: Stores, at: int) -> Stores:
-    if at == 0 and len(batch) <= ROWS_PER_CHUNK:
-        return batch
-    end = at + ROWS_PER_CHUNK
-    return Stores(
-        batch.binding,
-        batch.keys[at:end],
-        batch.values[at:end],
-        None if batch.documents is None else batch.documents[at:end],
-        batch.exists[at:end],
-        batch.deletes[at:end],
-    )
-
-
-def _selected(chunk: Stores, wanted: Sequence[bool]) -> Stores:
-    """Return the documents of a chunk that are wanted."""
-    return Stores(
-        chunk.binding,
-        list(compress(chunk.keys, wanted)),
-        list(compress(chunk.values, wanted)),
-        None if chunk.documents is None else list(compress(chunk.documents, wanted)),
-        list(compress(chunk.exists, wanted)),
-        list(compress(chunk.deletes, wanted)),
-    )

@@ -27,6 +27,7 @@ from estuary_cdk.kits.sql import (
     statements,
     target,
 )
+from estuary_cdk.kits.sql.parts import chunks, selected
 from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize import Binding, Keys, Loaded, Shard, Stores, Table
 from materialize_sqlite.config import Config, Resource
@@ -188,20 +189,20 @@ class SqliteTransactor:
         with reasons(self._path):
             if not self._db.in_transaction:
                 begin(self._db)
-            for at in range(0, len(batch), ROWS_PER_CHUNK):
-                self._store_chunk(storing, _chunk(batch, at))
+            for chunk in chunks(batch, ROWS_PER_CHUNK):
+                self._store_chunk(storing, chunk)
             failpoint("materialize-sqlite.stored")
 
     def _store_chunk(self, storing: Storing, chunk: Stores) -> None:
         if self._hard_delete and True in chunk.deletes:
             gone = compress(chunk.keys, map(and_, chunk.exists, chunk.deletes))
             self._delete(storing, list(gone))
-            chunk = _selected(chunk, list(map(not_, chunk.deletes)))
+            chunk = selected(chunk, list(map(not_, chunk.deletes)))
         if not (storing.standard and True in chunk.exists):
             self._write(storing, storing.inserts, chunk)
             return
-        self._write(storing, storing.upserts, _selected(chunk, chunk.exists))
-        self._write(storing, storing.inserts, _selected(chunk, list(map(not_, chunk.exists))))
+        self._write(storing, storing.upserts, selected(chunk, chunk.exists))
+        self._write(storing, storing.inserts, selected(chunk, list(map(not_, chunk.exists))))
 
     def _delete(self, storing: Storing, keys: Sequence[bytes]) -> None:
         if keys:
@@ -264,29 +265,3 @@ class SqliteTransactor:
 
 
 _SPILL_TABLE: Final = "CREATE TEMPORARY TABLE IF NOT EXISTS flow_keys (binding INTEGER, key BLOB)"
-
-
-def _chunk(batch: Stores, at: int) -> Stores:
-    if at == 0 and len(batch) <= ROWS_PER_CHUNK:
-        return batch
-    end = at + ROWS_PER_CHUNK
-    return Stores(
-        batch.binding,
-        batch.keys[at:end],
-        batch.values[at:end],
-        None if batch.documents is None else batch.documents[at:end],
-        batch.exists[at:end],
-        batch.deletes[at:end],
-    )
-
-
-def _selected(chunk: Stores, wanted: Sequence[bool]) -> Stores:
-    """Return the documents of a chunk that are wanted."""
-    return Stores(
-        chunk.binding,
-        list(compress(chunk.keys, wanted)),
-        list(compress(chunk.values, wanted)),
-        None if chunk.documents is None else list(compress(chunk.documents, wanted)),
-        list(compress(chunk.exists, wanted)),
-        list(compress(chunk.deletes, wanted)),
-    )

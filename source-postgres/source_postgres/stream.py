@@ -6,7 +6,7 @@ confirmed to the server.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from struct import Struct
@@ -27,6 +27,7 @@ from source_postgres.column_types import TypeTable
 from source_postgres.config import Config
 from source_postgres.connecting import connect, explained
 from source_postgres.documents import Origin, lsn_number, lsn_text
+from source_postgres.in_progress import InProgress
 from source_postgres.pg_types import load_types
 from source_postgres.pgoutput import EPOCH_MS, Decoder
 from source_postgres.refetching import Refetching
@@ -36,6 +37,7 @@ log = get_logger(__name__)
 
 FEEDBACK_S: Final = 5.0
 HEARTBEAT: Final = "flow_heartbeat"
+STREAMING_SINCE: Final = 140000
 BATCH_BYTES: Final = 1 << 20
 DECODE_BYTES: Final = 64 << 10
 POLL_S: Final = 0.1
@@ -89,6 +91,8 @@ class Stream:
         self._position = self._durable = decoder.position
         self._feed: Feed | None = None
         self._received: asyncio.Future[list[bytes]] | None = None
+        self._in_progress = InProgress(STREAM_DATA_AT)
+        self._rest: tuple[Iterator[Sequence[bytes]], list[bytes]] | None = None
         self._moved = False
 
     @property
@@ -99,10 +103,12 @@ class Stream:
     def start(self) -> None:
         """Begin streaming from the decoder's position."""
         publication = identifier(self._config.advanced.publication_name).replace("'", "''")
+        options = "proto_version '1'"
+        if self._connection.info.server_version >= STREAMING_SINCE:
+            options = "proto_version '2', streaming 'on'"
         statement = (
             f'START_REPLICATION SLOT "{self._config.advanced.slot_name}" LOGICAL '
-            f"{lsn_text(self._position)} "
-            f"(proto_version '1', publication_names '{publication}')"
+            f"{lsn_text(self._position)} ({options}, publication_names '{publication}')"
         )
         messages = wire.started(self._connection, statement.encode())
         self._feed = Feed(self._connection, messages, STREAM_LSN_AT, STREAM_DATA_AT)
@@ -135,6 +141,10 @@ class Stream:
             self._moved = False
             deadline = self._control.clock.monotonic() + timeout_s
             while (left := deadline - self._control.clock.monotonic()) > 0:
+                if self._rest is not None:
+                    if batches := await self._decoding.run(self._decode_rest):
+                        return batches
+                    continue
                 received = self._received or self._receiving.submit(self._receive)
                 self._received = received
                 await asyncio.wait([received], timeout=left)
@@ -184,6 +194,15 @@ class Stream:
             data = [message for message in messages if message[0] == _DATA]
         else:
             data = _peeked(messages)
+        if feed.connection is self._connection and self._in_progress.concerned(data):
+            self._rest = self._in_progress.settled(data), messages
+            return self._decode_rest()
+        batches = self._decode(data, feed)
+        if feed.connection is self._connection and len(data) != len(messages):
+            self._keepalive(messages)
+        return batches
+
+    def _decode(self, data: Sequence[bytes], feed: Feed) -> list[Batch]:
         batches: list[Batch] = []
         # What fits into the processor's cache is decoded in two thirds of the time.
         step = max(1, DECODE_BYTES * len(data) // (1 + sum(map(len, data))))
@@ -191,9 +210,19 @@ class Stream:
             some = data[first : first + step]
             batches += self._decoder.decode(some, feed.lsn_at, feed.data_at)
         self._position = self._decoder.position
-        if messages and feed.connection is self._connection and len(data) != len(messages):
-            self._keepalive(messages)
         return batches
+
+    def _decode_rest(self) -> list[Batch]:
+        """Decode the next slice of transactions that were kept until they were committed."""
+        assert self._rest is not None
+        assert self._feed is not None
+        slices, messages = self._rest
+        for data in slices:
+            if batches := self._decode(data, self._feed):
+                return batches
+        self._rest = None
+        self._keepalive(messages)
+        return []
 
     def _keepalive(self, messages: list[bytes]) -> None:
         last = messages[-1]
@@ -267,6 +296,7 @@ class Stream:
         except psycopg.Error as error:
             log.debug("the last confirmation failed", error=str(error))
         finally:
+            self._in_progress.close()
             if self._feed is not None:
                 self._feed.connection.close()
             self._connection.close()

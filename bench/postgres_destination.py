@@ -97,11 +97,16 @@ class Endpoint:
         session.say(opening, "opened")
         session.say({"acknowledge": {}}, "acknowledged")
         yield session
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        [peak] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+        Session.peak_mb = int(peak) / 1024
         process.stdin.close()
         process.wait()
 
 
 class Session:
+    peak_mb = 0.0
+
     def __init__(self, process) -> None:
         self.process = process
         self.loaded = 0
@@ -147,18 +152,17 @@ def written(cluster, query: str, path: Path) -> None:
             out.write(bytes(block).replace(b"\x01", b""))
 
 
-def used() -> tuple[float, float]:
+def used() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return usage.ru_utime + usage.ru_stime
 
 
 def measured(act) -> dict:
-    cpu, _ = used()
+    cpu = used()
     started = time.perf_counter()
     act()
     wall = time.perf_counter() - started
-    after, peak = used()
-    return {"wall_s": wall, "cpu_s": after - cpu, "peak_mb": peak}
+    return {"wall_s": wall, "cpu_s": used() - cpu, "peak_mb": Session.peak_mb}
 
 
 def blocks(path: Path):

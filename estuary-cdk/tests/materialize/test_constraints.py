@@ -273,3 +273,13 @@ def test_a_reason_names_field_and_both_types():
         "Field 'name' is already being materialized as endpoint type 'string' but endpoint type "
         "'integer' is required by its schema '{ type: [integer] }'"
     )
+
+
+def test_where_documents_are_made_of_columns_every_property_is_needed_and_the_root_isnt():
+    fields = {**FIELDS, "o": optional("object")}
+    spec = collection("acme/users", ["/id"], fields)
+    found = kinds(spec, rebuilds=True)
+    parts = {name: kind for name, kind in found.items() if name in fields}
+    assert set(parts.values()) == {"LOCATION_REQUIRED"}
+    assert found["flow_document"] == "FIELD_OPTIONAL"
+    assert kinds(spec, rebuilds=True, delta_updates=True)["o"] == "FIELD_OPTIONAL"

@@ -1,5 +1,6 @@
 """Schedules: the next instant, by period, time zone, hours and days; and when they hold at all."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,8 @@ from estuary_cdk.materialize.schedule import (
     in_window,
     next_instant,
 )
+from estuary_cdk.materialize.transactions import Holding
+from estuary_cdk.testing.clock import FakeClock
 
 NOON = datetime(2024, 6, 5, 12, tzinfo=UTC)  # a Wednesday
 moments = st.datetimes(
@@ -111,3 +114,25 @@ def test_empty_transactions_dont_count():
 def test_what_makes_no_schedule_is_refused(settings):
     with pytest.raises(ValidationError):
         schedule(**settings)
+
+
+def held_back() -> Pace:
+    pace = Pace(schedule(syncFrequency="1h"), "a")
+    for _ in range(TRANSACTIONS_MIN):
+        pace.committed(1)
+    return pace
+
+
+async def test_an_acknowledgement_waits_for_its_instant():
+    clock = FakeClock()
+    await Holding(held_back(), clock).wait()
+    assert len(clock.sleeps) == 1
+    assert 0 < clock.elapsed <= 3600
+
+
+async def test_nobody_waits_for_a_schedule_once_the_runtime_has_gone():
+    clock = FakeClock(autojump=False)
+    holding = Holding(held_back(), clock)
+    holding.end()
+    await asyncio.wait_for(holding.wait(), 5)
+    assert clock.elapsed == 0

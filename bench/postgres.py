@@ -134,6 +134,8 @@ def cost(cluster, work) -> Cost:
     work()
     wall = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # A session's process ends, and its time is counted, a moment after its client went.
+    time.sleep(0.5)
     tool = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     # The peak is that of the largest process so far: ours, next to the C programs it runs beside.
     return Cost(wall, tool, server_cpu(cluster) - served, after.ru_maxrss / 1024)

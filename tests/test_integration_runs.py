@@ -163,7 +163,7 @@ def test_an_unknown_stream_fails_the_run_and_names_those_there_are(case):
     process = start("run.sh", **case.environment)
     out = ended(process)
     assert process.returncode == 1
-    assert "stream 'other' is not discovered; these are: odd" in out
+    assert "stream 'other' is not discovered; these are: things" in out
     assert case.is_clean
 
 

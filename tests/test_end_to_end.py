@@ -97,3 +97,21 @@ def test_every_spelling_of_a_value_survives_from_the_file_to_the_document_column
         assert document.endswith("}," + line[1:]), VALUES[key]
     journaled = flow_local(tmp_path, "read", "acme/values").splitlines()
     assert sorted(journaled) == sorted(document for _, document in rows)
+
+
+def test_a_materialization_that_was_reset_fills_its_tables_anew(tmp_path, served) -> None:
+    directory, url = served
+    (directory / "values.jsonl").write_text('{"id":1,"value":"a"}\n{"id":2,"value":"b"}\n')
+    (tmp_path / "flow.yaml").write_text(CATALOG.format(url=f"{url}/values.jsonl"))
+    flow_local(tmp_path, "run", "--until-idle")
+    with closing(sqlite3.connect(tmp_path / "out.db")) as db:
+        db.execute("UPDATE \"values\" SET value = 'spoilt'")
+        db.commit()
+    for _ in range(2):
+        flow_local(tmp_path, "reset", "--yes", "acme/materialization")
+        flow_local(tmp_path, "run", "--until-idle")
+        with closing(sqlite3.connect(tmp_path / "out.db")) as db:
+            assert db.execute('SELECT id, value FROM "values" ORDER BY id').fetchall() == [
+                (1, '"a"'),
+                (2, '"b"'),
+            ]

@@ -21,6 +21,8 @@ class Last:
 
     spec: bytes = b""
     version: str = ""
+    reset: bool = False
+    """Whether the task was reset since, so that a materialization's tables begin anew."""
 
     def built(self, kind: type[SpecT]) -> SpecT | None:
         """Return the spec that was built last."""

@@ -110,7 +110,7 @@ async def _validated(
     selected = []
     for binding, validated in zip(bindings, answer.bindings, strict=True):
         live = _live(applied, validated.resource_path)
-        backfill = max(binding.backfill, live.backfill if live else 0)
+        backfill = max(binding.backfill, live.backfill + last.reset if live else 0)
         found = replace(
             binding,
             path=tuple(validated.resource_path),
@@ -122,7 +122,7 @@ async def _validated(
     if any(
         after.backfill != before.backfill for after, before in zip(selected, bindings, strict=True)
     ):
-        # A counter that was raised in an earlier build: the connector has to know it too.
+        # A counter that was raised by a reset or an earlier build: the connector has to know it too.
         return await _validated(task, selected, connector, last, applied)
     return selected
 

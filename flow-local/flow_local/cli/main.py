@@ -421,7 +421,8 @@ def reset(
 ) -> None:
     """Forget the progress of a task, so that it begins anew; without one, remove everything.
 
-    Says first what it would remove. Destinations are left alone.
+    Says first what it would remove. Destinations are left alone until the
+    task runs: a materialization then begins its tables anew.
     """
     from flow_local.cli.projects import Project
     from flow_local.cli.resetting import reset_project

@@ -45,8 +45,9 @@ def _told(task: str) -> str:
     return (
         f"This forgets how far task {task!r} is: its connector's state and its checkpoint.\n"
         "A capture will read its source from the start, into the same collections; a "
-        "materialization will read its collections from the start, into the same tables.\n"
-        "Collections and destinations are left as they are."
+        "materialization will empty its tables or make them anew, and read its collections from "
+        "the start.\n"
+        "Collections and destinations are left as they are until it runs."
     )
 
 

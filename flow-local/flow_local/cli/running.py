@@ -179,7 +179,7 @@ class _Runner:
         if world is not None:
             for name in (*self.loaded.captures, *self.loaded.materializations):
                 record = await world.recovery.task(name)
-                lasts[name] = Last(record.built, record.built_version)
+                lasts[name] = Last(record.built, record.built_version, record.reset)
             inferred = dict(world.recovery.schemas)
         surroundings = Surroundings(
             last=lambda name: lasts.get(name, Last()),

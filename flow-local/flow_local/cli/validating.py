@@ -44,7 +44,7 @@ async def _built(project: Project, loaded: Catalog, level: str) -> Built:
             inferred = database.inferred()
             for name in database.tasks():
                 record = database.task(name)
-                lasts[name] = Last(record.built, record.built_version)
+                lasts[name] = Last(record.built, record.built_version, record.reset)
     surroundings = Surroundings(
         last=lambda name: lasts.get(name, Last()),
         inferred=inferred,

@@ -16,7 +16,7 @@ from estuary_cdk.failpoints import failpoint
 from flow_local.collections.files import StorageError
 
 NAME: Final = "recovery.db"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BUSY_S: Final = 5.0
 SHARD_MARK: Final = "#"
 """Between a task's name, which has none, and the range of a shard with a record of its own."""
@@ -31,7 +31,8 @@ CREATE TABLE tasks (
     state    BLOB,     -- of the connector, JSON
     checkpoint BLOB,   -- of the runtime, JSON
     producer BLOB,
-    clock    INTEGER NOT NULL DEFAULT 0
+    clock    INTEGER NOT NULL DEFAULT 0,
+    reset    INTEGER NOT NULL DEFAULT 0  -- whether it is to begin anew when it is built next
 ) STRICT;
 CREATE TABLE max_keys (
     task      TEXT NOT NULL,
@@ -59,12 +60,17 @@ class TaskRecord:
     checkpoint: bytes = b""
     producer: bytes = b""
     clock: int = 0
+    reset: bool = False
+    """Whether it was reset since it was built."""
     max_keys: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What one transaction changes of a task; None and empty leave things as they are."""
+    """What one transaction changes of a task; None and empty leave things as they are.
+
+    A spec that is `built` ends a reset.
+    """
 
     task: str
     spec: bytes | None = None
@@ -101,8 +107,8 @@ class Database:
         """Return what is known of a task."""
         with self._translated("read"):
             row = self._connection.execute(
-                "SELECT spec, version, built, built_version, state, checkpoint, producer, clock "
-                "FROM tasks WHERE name = ?",
+                "SELECT spec, version, built, built_version, state, checkpoint, producer, clock, "
+                "reset FROM tasks WHERE name = ?",
                 (name,),
             ).fetchone()
             keys = self._connection.execute(
@@ -110,7 +116,8 @@ class Database:
             ).fetchall()
         if row is None:
             return TaskRecord()
-        spec, version, built, built_version, state, checkpoint, producer, clock = row
+        *blobs, clock, reset = row
+        spec, version, built, built_version, state, checkpoint, producer = blobs
         return TaskRecord(
             spec or b"",
             version or "",
@@ -120,6 +127,7 @@ class Database:
             checkpoint or b"",
             producer or b"",
             clock,
+            bool(reset),
             dict(keys),
         )
 
@@ -156,6 +164,8 @@ class Database:
             if changed:
                 # The names are the constants above.
                 assignments = ", ".join(f"{name} = ?" for name in changed)
+                if commit.built is not None:
+                    assignments += ", reset = 0"
                 values = [getattr(commit, name) for name in changed]
                 run.execute(
                     f"UPDATE tasks SET {assignments} WHERE name = ?",  # noqa: S608
@@ -198,11 +208,18 @@ class Database:
             run.executemany("INSERT INTO max_keys VALUES (?, ?, ?)", keys)
 
     def reset(self, task: str) -> None:
-        """Forget a task: it will begin as if it had never run. Collections keep their documents."""
-        records = [(name,) for name in (task, *self.shards(task))]
+        """Forget how far a task is; what was built and applied last stays, marked as reset.
+
+        Collections keep their documents.
+        """
+        shards = [(name,) for name in self.shards(task)]
         with self._translated("commit to"), self._transaction() as run:
-            run.executemany("DELETE FROM tasks WHERE name = ?", records)
-            run.executemany("DELETE FROM max_keys WHERE task = ?", records)
+            run.executemany("DELETE FROM tasks WHERE name = ?", shards)
+            run.executemany("DELETE FROM max_keys WHERE task = ?", [*shards, (task,)])
+            run.execute(
+                "UPDATE tasks SET state = NULL, checkpoint = NULL, reset = 1 WHERE name = ?",
+                (task,),
+            )
 
     def close(self) -> None:
         """Close it."""

@@ -1,7 +1,8 @@
 """String formats: which strings have one, as predicates and as regular expressions that prove it.
 
 Flow adds to JSON Schema's formats `integer` and `number` (numbers written as strings, which may be
-of any size) and `sha256`. `date-time` needs a zone and accepts lower-case `t` and `z`.
+of any size) and `sha256`. `date-time` needs a zone and accepts lower-case `t` and `z`. `duration` is
+any of ISO 8601, with the fractions, signs and gaps that intervals of SQL have.
 A proof is a regular expression for `re.search` that only matches strings of the format; it may miss
 rare ones (29 February, leap seconds), which the predicate then decides.
 """
@@ -19,6 +20,9 @@ _DAYS = (
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 _ZONE = r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 _HEX = "[0-9a-fA-F]"
+_COUNT = r"[+-]?\d+(?:[.,]\d+)?"
+_CALENDAR = "".join(f"(?:{_COUNT}{unit})?" for unit in "YMWD")
+_TIME = "".join(f"(?:{_COUNT}{unit})?" for unit in "HMS")
 
 # `[0-9]` is spelled out: `\d` would match digits of every script.
 PROOFS = {
@@ -28,6 +32,7 @@ PROOFS = {
         "number": r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|NaN|-?Infinity",
         "date": rf"{_YEARS}-{_DAYS}",
         "date-time": rf"{_YEARS}-{_DAYS}[Tt]{_CLOCK}(?:\.\d+)?{_ZONE}",
+        "duration": rf"[+-]?P(?=[T0-9+-]){_CALENDAR}(?:T(?=[0-9+-]){_TIME})?",
         "uuid": rf"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}",
         "sha256": rf"(?:sha256:)?{_HEX}{{64}}",
     }.items()
@@ -37,6 +42,7 @@ _integer = re.compile(r"[+-]?[0-9]+\Z", re.ASCII).match
 _number = re.compile(
     r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z|NaN\Z|-?Infinity\Z", re.ASCII
 ).match
+_duration = re.compile(PROOFS["duration"]).match
 _sha256 = re.compile(PROOFS["sha256"]).match
 
 
@@ -50,13 +56,19 @@ def is_number(text: str) -> bool:
     return _number(text) is not None
 
 
+def is_duration(text: str) -> bool:
+    """Tell whether the text is a duration of ISO 8601, signs and fractions included."""
+    return _duration(text) is not None
+
+
 def is_sha256(text: str) -> bool:
     """Tell whether the text is a hexadecimal SHA-256 digest, with or without its prefix."""
     return _sha256(text) is not None
 
 
-# What jsonschema_rs doesn't know by itself.
+# What jsonschema_rs doesn't know by itself, or more narrowly.
 CUSTOM: dict[str, Callable[[str], bool]] = {
+    "duration": is_duration,
     "integer": is_integer,
     "number": is_number,
     "sha256": is_sha256,
@@ -83,8 +95,9 @@ DETECTED: dict[str, Callable[[str], bool]] = {
 
 def predicate(name: str) -> Callable[[str], bool] | None:
     """Return the test for a format, or None where the format asserts nothing here."""
-    if name in DETECTED:
-        return DETECTED[name]
+    known = DETECTED | CUSTOM
+    if name in known:
+        return known[name]
     try:
         return _standard(name)
     except (ValueError, jsonschema_rs.ValidationError):

@@ -1,4 +1,5 @@
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -66,14 +67,17 @@ def test_a_full_disk_is_told_and_changes_nothing(tmp_path):
         assert database.task("acme/a").state == b"old"
 
 
-def test_a_reset_forgets_one_task_alone(tmp_path):
+def test_a_reset_forgets_how_far_one_task_alone_is(tmp_path):
     with opened(tmp_path) as database:
         for name in ("acme/a", "acme/b"):
-            database.commit(Commit(name, state=b"s", max_keys={"k": b"1"}, ends={"acme/c": 10}))
+            commit = Commit(name, built=b"{}", state=b"s", checkpoint=b"{}", max_keys={"k": b"1"})
+            database.commit(replace(commit, ends={"acme/c": 10}))
         database.reset("acme/a")
-        assert database.task("acme/a") == TaskRecord()
+        assert database.task("acme/a") == TaskRecord(built=b"{}", reset=True)
         assert database.task("acme/b").max_keys == {"k": b"1"}
         assert database.ends() == {"acme/c": 10}
+        database.commit(Commit("acme/a", built=b"{}"))
+        assert not database.task("acme/a").reset
 
 
 def test_a_database_of_another_version_is_refused(tmp_path):

@@ -122,7 +122,7 @@ async def _validated(
     if any(
         after.backfill != before.backfill for after, before in zip(selected, bindings, strict=True)
     ):
-        # A counter that was raised by a reset or an earlier build: the connector has to know it too.
+        # A counter that a reset or an earlier build has raised: the connector must know it too.
         return await _validated(task, selected, connector, last, applied)
     return selected
 

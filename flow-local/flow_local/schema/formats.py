@@ -1,8 +1,9 @@
 """String formats: which strings have one, as predicates and as regular expressions that prove it.
 
 Flow adds to JSON Schema's formats `integer` and `number` (numbers written as strings, which may be
-of any size) and `sha256`. `date-time` needs a zone and accepts lower-case `t` and `z`. `duration` is
-any of ISO 8601, with the fractions, signs and gaps that intervals of SQL have.
+of any size) and `sha256`. `date-time` needs a zone and accepts lower-case `t` and `z`.
+`duration` is any of ISO 8601, with the fractions, signs and gaps that intervals of SQL have.
+
 A proof is a regular expression for `re.search` that only matches strings of the format; it may miss
 rare ones (29 February, leap seconds), which the predicate then decides.
 """

@@ -7,8 +7,8 @@ catalog leaves everything as it was.
 import asyncio
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 KEPT_LEVEL: Final = "info"
+# Once a first schema is inferred: how long for the others, and for young ones to widen.
+INFERENCE_WAIT_S: Final = 10.0
+INFERENCE_PAUSE_S: Final = 1.0
+
+Until = Callable[[Clock], Awaitable[None]]
 
 log = get_logger(__name__)
 
@@ -53,7 +58,7 @@ class RunOptions:
     until_idle: bool = False
     timeout_s: float | None = None
     logging: Logging = field(default_factory=Logging)
-    until: Callable[[Clock], Awaitable[None]] | None = None
+    until: Until | None = None
 
 
 def screen_of_stderr(form: LogFormat | None = None) -> Screen:
@@ -127,14 +132,23 @@ class _Runner:
             logs.begin()
             done: set[str] = set()
             if result.waiting:
-                first = self._before_inference(result)
-                if failures := await self._supervised(first, world, until_idle=True):
+                if failures := await self._inferring(result, world):
                     return failures
-                done = {task.name for task in first} if self.options.until_idle else set()
+                if self.options.until_idle:
+                    done = {task.name for task in self._before_inference(result)}
                 result = await self._built(world, held)
             _tell_left_out(result)
             tasks = [task for task in self._in_order(result) if task.name not in done]
-            return await self._supervised(tasks, world, until_idle=self.options.until_idle)
+            return await self._supervised(
+                tasks, world, until_idle=self.options.until_idle, until=self.options.until
+            )
+
+    async def _inferring(self, result: Built, world: World) -> list[Failure]:
+        """Run what comes first until it is idle, or until there are schemas for what waits."""
+        wanted = {name for waiting in result.waiting.values() for name in waiting}
+        until = None if self.options.until_idle else _inferred(world, wanted)
+        first = self._before_inference(result)
+        return await self._supervised(first, world, until_idle=True, until=until)
 
     def _before_inference(self, result: Built) -> list[Task]:
         """Return what runs first, so that the schemas that others wait for can be inferred.
@@ -191,14 +205,14 @@ class _Runner:
         return await built(self.loaded, surroundings, names)
 
     async def _supervised(
-        self, tasks: Sequence[Task], world: World, *, until_idle: bool
+        self, tasks: Sequence[Task], world: World, *, until_idle: bool, until: Until | None
     ) -> list[Failure]:
         if not tasks:
             return []
         plan = Plan(Ending(until_idle=until_idle), rebuild=lambda name: self._rebuilt(world, name))
         async with self.view(self.board, world.clock):
             work = supervise(tasks, world, plan, self.board)
-            return await _until(work, self.options.until, world.clock)
+            return await _until(work, until, world.clock)
 
     def _unfinished(self) -> list[str]:
         """Say of each task that isn't done where it is."""
@@ -211,9 +225,28 @@ class _Runner:
         ] or [f"can't finish within {seconds:g} s"]
 
 
+def _inferred(world: World, wanted: Set[str]) -> Until:
+    """Return what waits for schemas of collections: some may stay without documents for long."""
+    changes, schemas = world.collections.changes, world.recovery.schemas
+
+    async def known(names: Set[str], *, every: bool) -> None:
+        while not (names <= schemas.keys() if every else names & schemas.keys()):
+            await changes.since(changes.version)
+
+    async def until(clock: Clock) -> None:
+        missing = wanted - schemas.keys()
+        await known(missing, every=False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INFERENCE_WAIT_S):
+                await known(missing, every=True)
+        await clock.sleep(INFERENCE_PAUSE_S)
+
+    return until
+
+
 async def _until(
     running: Coroutine[Any, Any, list[Failure]],
-    until: Callable[[Clock], Awaitable[None]] | None,
+    until: Until | None,
     clock: Clock,
 ) -> list[Failure]:
     if until is None:

@@ -126,6 +126,15 @@ def test_a_task_that_waits_for_an_inferred_schema_runs_once_it_is_known(project,
     assert {"id", "name"} < fields
 
 
+def test_a_task_that_waits_for_an_inferred_schema_needs_no_quiet_source(project):
+    project.write(INFERRED, ("        name: {type: string}\n", ""), endless=True)
+    with project.start("run", start_new_session=True) as process:
+        _wait_for_documents(project, process)
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=STOP_S)
+    assert process.returncode == 0, err
+
+
 def test_a_task_that_waits_in_vain_is_told_of(project):
     project.write(INFERRED, documents=[])
     ended = project.run("run", "--until-idle")

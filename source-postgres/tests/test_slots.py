@@ -5,7 +5,7 @@ import os
 import psycopg
 import pytest
 
-from conftest import Source
+from source_databases import Source
 from estuary_cdk.clock import SystemClock
 from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.kits.sql_cdc import capturing

@@ -14,7 +14,7 @@ import pytest
 from stress_processes import CONNECTOR, DESTINATION, RUNTIME, Pipeline, SmallRuntime
 from stress_tables import KINDS, Writer, folded, judge
 
-from conftest import opened
+from source_databases import opened
 from estuary_cdk.testing.postgres import versions
 
 ROUNDS = int(os.environ.get("STRESS_ROUNDS", "6"))

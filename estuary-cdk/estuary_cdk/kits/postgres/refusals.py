@@ -222,7 +222,10 @@ def translated(error: psycopg.Error, asker: Asker, verb: str) -> CdkError:
             if refusal.words.search(text):
                 return _told(refusal, asker, verb, state)
     if state is None:
-        passing = isinstance(error, psycopg.OperationalError)
+        # libpq has no class for a connection that breaks amid an answer.
+        passing = (
+            isinstance(error, psycopg.OperationalError) or type(error) is psycopg.DatabaseError
+        )
     else:
         passing = state.startswith(PASSING_STATES)
     kind: Callable[..., CdkError] = TransientError if passing else ConfigError

@@ -241,3 +241,13 @@ def test_certificates_that_arent_any_are_told_of_before_connecting(encrypted):
         encrypted.tls(ssl_server_ca="MIIB")
     with pytest.raises(ValueError, match="only together"):
         encrypted.tls(ssl_client_cert="x")
+
+
+def test_a_connection_that_breaks_amid_an_answer_may_be_tried_again(guarded):
+    connection = connect(guarded.server)
+    with pytest.raises(TransientError), explained(guarded.server, "ask"):
+        connection.execute(b"select pg_terminate_backend(pg_backend_pid())")
+    broken = psycopg.DatabaseError("server closed the connection unexpectedly")
+    with pytest.raises(TransientError), explained(guarded.server, "ask"):
+        raise broken
+    connection.close()

@@ -12,7 +12,7 @@ from estuary_cdk.testing.postgres import Cluster, binaries, postgres, versions
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from source_databases import Source, opened  # noqa: E402 - the path first
+from source_databases import Source, opened
 
 NEWEST = max(versions(), default=0)
 

@@ -5,8 +5,8 @@ import os
 import msgspec
 import psycopg
 import pytest
-
 from source_databases import Source
+
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.testing.postgres import postgres
 from source_postgres.prerequisites import Problem, version_problems

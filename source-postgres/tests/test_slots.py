@@ -4,8 +4,8 @@ import os
 
 import psycopg
 import pytest
-
 from source_databases import Source
+
 from estuary_cdk.clock import SystemClock
 from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.kits.sql_cdc import capturing

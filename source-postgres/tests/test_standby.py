@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import msgspec
 import psycopg
 import pytest
-
 from source_databases import Source
+
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.testing.postgres import postgres, standby, versions
 from estuary_cdk.testing.runtime import reduced

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
+from source_databases import opened
 from stress_processes import CONNECTOR, DESTINATION, RUNTIME, Pipeline, SmallRuntime
 from stress_tables import KINDS, Writer, folded, judge
 
-from source_databases import opened
 from estuary_cdk.testing.postgres import versions
 
 ROUNDS = int(os.environ.get("STRESS_ROUNDS", "6"))

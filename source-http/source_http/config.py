@@ -8,6 +8,7 @@ from pydantic import field_validator
 from estuary_cdk.config import EndpointConfig, ResourceConfig, Secret, Settings, setting
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.files import ParserOptions
+from estuary_cdk.kits.files.intervals import PATTERN
 from estuary_cdk.kits.http import (
     NO_AUTH,
     ApiKey,
@@ -16,7 +17,6 @@ from estuary_cdk.kits.http import (
     BearerToken,
     OAuth2ClientCredentials,
 )
-from source_http.intervals import PATTERN
 
 
 class NoCredentials(Settings):

@@ -1,38 +1,19 @@
 """What there is to capture: a binding per stream, and the schema of its documents."""
 
 from collections.abc import Iterable
-from copy import deepcopy
 from typing import Any
 
 import msgspec
 
 from estuary_cdk.capture import DiscoveredResource, Validation
 from estuary_cdk.errors import ConfigError
-from estuary_cdk.kits.files import FileReader
+from estuary_cdk.kits.files import FILE_KEY, FileReader, document_schema
+from estuary_cdk.kits.files.intervals import length
+from estuary_cdk.kits.files.schemas import pointer_tokens
 from source_http.access import client, file_name, hints, opened
 from source_http.config import Config, Resource, Stream
-from source_http.intervals import length
 
 SAMPLE_RECORDS = 1000
-FILE_KEY = ("/_meta/file", "/_meta/offset")
-LAST_WRITE = {"reduce": {"strategy": "lastWriteWins"}}
-REMOVAL = {"reduce": {"strategy": "lastWriteWins", "delete": True}}
-META = {
-    "type": "object",
-    "required": ["op", "file", "offset"],
-    "properties": {
-        "op": {
-            "type": "string",
-            "enum": ["c", "u", "d"],
-            "description": "c: new, u: read before, d: no longer in the file.",
-        },
-        "file": {"type": "string", "description": "The file that the document was in."},
-        "offset": {
-            "type": "integer",
-            "description": "The document's place in the file, from 0; -1 when it is unknown.",
-        },
-    },
-}
 
 
 async def discover(config: Config) -> list[DiscoveredResource[Resource]]:
@@ -55,48 +36,6 @@ async def validate(validation: Validation[Config, Resource]) -> None:
         length(binding.resource.interval or "")
         async with client(stream) as connected, opened(connected, stream):
             pass
-
-
-def document_schema(key_types: dict[str, list[str]]) -> dict[str, Any]:
-    """Return the schema of a stream's documents; `key_types` are the types at its key pointers."""
-    schema: dict[str, Any] = {
-        "type": "object",
-        "required": ["_meta"],
-        "properties": {"_meta": META},
-        "x-infer-schema": True,
-        "if": {
-            "required": ["_meta"],
-            "properties": {"_meta": {"required": ["op"], "properties": {"op": {"const": "d"}}}},
-        },
-        "then": REMOVAL,
-        "else": LAST_WRITE,
-    }
-    schema = deepcopy(schema)
-    for pointer, types in key_types.items():
-        _require(schema, pointer, types)
-    return schema
-
-
-def _require(schema: dict[str, Any], pointer: str, types: list[str]) -> None:
-    *parents, name = _tokens(pointer)
-    place = schema
-    for parent in parents:
-        _add_required(place, parent)
-        place = place["properties"].setdefault(parent, {"type": "object"})
-    _add_required(place, name)
-    place["properties"].setdefault(name, {"type": types[0] if len(types) == 1 else types})
-
-
-def _add_required(schema: dict[str, Any], name: str) -> None:
-    schema.setdefault("properties", {})
-    required = schema.setdefault("required", [])
-    if name not in required:
-        required.append(name)
-
-
-def _tokens(pointer: str) -> list[str]:
-    parts = pointer.removeprefix("/").split("/")
-    return [part.replace("~1", "/").replace("~0", "~") for part in parts]
 
 
 async def _key_types(stream: Stream) -> dict[str, list[str]]:
@@ -137,7 +76,7 @@ def _bodies(parts: Iterable[Any]) -> list[bytes]:
 
 def _type_at(document: Any, pointer: str) -> str:
     value = document
-    for token in _tokens(pointer):
+    for token in pointer_tokens(pointer):
         value = value.get(token) if isinstance(value, dict) else None
     match value:
         case bool():

@@ -7,36 +7,34 @@ doesn't keep the others from being captured: it is raised at the end.
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from estuary_cdk.capture import Binding, BindingState, Pull
 from estuary_cdk.capture import Patch as BindingPatch
 from estuary_cdk.errors import CdkError, TransientError
 from estuary_cdk.kits.files import (
+    FILE_KEY,
     FileReader,
+    Outbox,
     Patch,
     Plan,
-    Records,
     Sweep,
     SweepState,
     Version,
     plan,
+    read_through,
     validators,
 )
+from estuary_cdk.kits.files.intervals import length
 from estuary_cdk.kits.http import Client, ContentChanged, Download
 from estuary_cdk.logs import get_logger
 from source_http.access import client, file_name, hints, opened, prologue, recipe, version
 from source_http.config import Config, Resource, Stream
-from source_http.discovery import FILE_KEY
-from source_http.intervals import length
 
 log = get_logger(__name__)
 
 SWEEPS_AT_ONCE = 4
-CHECKPOINT_BYTES = 4 << 20
-CHECKPOINT_DOCUMENTS = 50_000
 STARTS_MAX = 5
 
 
@@ -76,9 +74,13 @@ async def _sweep(session: Pull[Config, Resource, State], binding: Binding[Resour
     if _waits(state, binding.resource, now):
         log.info("interval has not passed", stream=stream.name)
         return
-    following = _Following(session, binding, stream, state.sweep, now)
+    key = tuple(binding.collection.key)  # the collection knows, whoever chose it
+    following = _Following(session, binding, stream, state.sweep, None if key == FILE_KEY else key)
     async with client(stream, session.clock) as connected:
         await following.sweep(connected)
+    if binding.resource.interval is not None:
+        async with session.transaction() as transaction:
+            transaction.checkpoint(binding, BindingPatch({"swept_at": now.isoformat()}))
 
 
 def _waits(state: State, resource: Resource, now: datetime) -> bool:
@@ -87,7 +89,7 @@ def _waits(state: State, resource: Resource, now: datetime) -> bool:
     return now - state.swept_at < length(resource.interval)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Following:
     """One sweep of one stream."""
 
@@ -95,44 +97,39 @@ class _Following:
     binding: Binding[Resource, State]
     stream: Stream
     state: SweepState
-    started: datetime
-    _documents: list[bytes] = field(default_factory=list)
-    _bytes: int = 0
-    _total: int = 0
-
-    @property
-    def _key(self) -> tuple[str, ...] | None:
-        """What identifies a document: the collection knows, whoever chose it."""
-        key = tuple(self.binding.collection.key)
-        return None if key == FILE_KEY else key
+    key: tuple[str, ...] | None
 
     @property
     def _recipe(self) -> str:
-        return recipe(self.stream, self._key)
+        return recipe(self.stream, self.key)
+
+    @property
+    def _name(self) -> str:
+        return file_name(self.stream)
 
     async def sweep(self, connected: Client) -> None:
         """Read the file if it changed, as often as it takes to read one version to its end."""
         known = validators(self.state, self._recipe)
-        sweep = Sweep(self.state, self._recipe, file_name(self.stream), self._key)
+        sweep = Sweep(self.state, self._recipe, self._name, self.key)
+        outbox = Outbox(self._commit, lambda _, patch: patch)
         decision: Plan | None = None
         for _ in range(STARTS_MAX):
             async with opened(connected, self.stream, None if decision else known) as file:
                 if decision is None:
-                    decision = await self._decided(file)
+                    decision = await self._decided(file, outbox)
                     if decision is Plan.NOTHING:
                         return
                     if decision is not Plan.READ:
                         continue
-                again = await self._tried(sweep, file)
+                again = await self._tried(sweep, file, outbox)
                 if again is None:
                     return
                 sweep = again
         raise TransientError(
-            f"can't read {file_name(self.stream)!r}: it changed or broke off {STARTS_MAX} times "
-            "before its end"
+            f"can't read {self._name!r}: it changed or broke off {STARTS_MAX} times before its end"
         )
 
-    async def _decided(self, file: Download) -> Plan | None:
+    async def _decided(self, file: Download, outbox: Outbox) -> Plan | None:
         """Return NOTHING, all done, or READ, or COMPARE when the file, spent now, has changed.
 
         None means that it broke off before that was clear.
@@ -140,7 +137,6 @@ class _Following:
         offer = version(file.headers)
         decision = plan(self.state, self._recipe, offer)
         if file.unchanged or decision is Plan.NOTHING:
-            await self._done({})
             return Plan.NOTHING
         if decision is Plan.COMPARE:
             try:
@@ -150,7 +146,9 @@ class _Following:
                 return None
             known = self.state.complete
             if known is not None and known.sha256 == found.sha256:
-                await self._done({} if found == known else {"complete": found.model_dump()})
+                if found != known:
+                    await outbox.put_all(self._name, [], {"complete": found.model_dump()})
+                    await outbox.flush()
                 return Plan.NOTHING
         return decision
 
@@ -160,70 +158,35 @@ class _Following:
             content.update(block)
         return offer.model_copy(update={"sha256": content.hexdigest()})
 
-    async def _tried(self, sweep: Sweep, file: Download) -> Sweep | None:
+    async def _tried(self, sweep: Sweep, file: Download, outbox: Outbox) -> Sweep | None:
         """Read the file to its end; otherwise return the sweep to try again with."""
+        reader = FileReader(self._name, self.stream.parser, hints(file.headers))
+        sweep.advance(prologue(file.headers))
         try:
-            await self._take(sweep, file)
+            whole = await read_through(file.blocks, sweep, reader, outbox, self._name)
         except ContentChanged as error:
             log.warning("download starts again", stream=self.stream.name, reason=str(error))
-            again = sweep.restarted()
-        else:
-            if not sweep.diverged:
-                return None
+            await outbox.flush()
+            return sweep.restarted()
+        if not whole:
             log.info("the file changed since its read was cut off", stream=self.stream.name)
-            again = sweep.anew()
-        self._documents, self._bytes = [], 0
-        return again
-
-    async def _take(self, sweep: Sweep, file: Download) -> None:
-        reader = FileReader(file_name(self.stream), self.stream.parser, hints(file.headers))
-        sweep.advance(prologue(file.headers))
-        async for block in file.blocks:
-            if not sweep.diverged:
-                sweep.advance(block)
-            if sweep.diverged:
-                return
-            for records in reader.feed(block):
-                await self._emit(sweep, records)
-        sweep.end()
-        if sweep.diverged:
-            return
-        for records in reader.finish():
-            await self._emit(sweep, records)
+            return sweep.anew()
         for step in sweep.finish(version(file.headers)):
-            self._documents += step.documents
-            if step.patch.get("reading") is None:
-                await self._done(step.patch)
-            else:
-                await self._checkpoint(step.patch)
-        self._report(sweep, reader)
+            await outbox.put_all(self._name, step.documents, step.patch)
+        await outbox.flush()
+        self._report(sweep, reader, outbox)
+        return None
 
-    async def _emit(self, sweep: Sweep, records: Records) -> None:
-        documents = sweep.documents(records)
-        self._documents += documents
-        self._bytes += sum(map(len, documents))
-        if self._bytes >= CHECKPOINT_BYTES or len(self._documents) >= CHECKPOINT_DOCUMENTS:
-            await self._checkpoint(sweep.patch())
-
-    async def _checkpoint(self, patch: Patch, **more: Any) -> None:
+    async def _commit(self, documents: list[bytes], patch: Patch) -> None:
         async with self.session.transaction() as transaction:
-            await transaction.emit(self.binding, self._documents)
-            transaction.checkpoint(self.binding, BindingPatch({"sweep": patch, **more}))
-        self._total += len(self._documents)
-        self._documents, self._bytes = [], 0
+            await transaction.emit(self.binding, documents)
+            transaction.checkpoint(self.binding, BindingPatch({"sweep": patch}))
 
-    async def _done(self, patch: Patch) -> None:
-        """Make the last checkpoint; none when it would say nothing."""
-        if self.binding.resource.interval is not None:
-            await self._checkpoint(patch, swept_at=self.started.isoformat())
-        elif patch:
-            await self._checkpoint(patch)
-
-    def _report(self, sweep: Sweep, reader: FileReader) -> None:
+    def _report(self, sweep: Sweep, reader: FileReader, outbox: Outbox) -> None:
         if reader.malformed_rows:
             log.warning(
                 "malformed rows were left out", stream=self.stream.name, rows=reader.malformed_rows
             )
         if sweep.untracked:
             log.warning("too many keys to tell which documents vanish", stream=self.stream.name)
-        log.info("file captured", stream=self.stream.name, documents=self._total)
+        log.info("file captured", stream=self.stream.name, documents=outbox.total)

@@ -11,12 +11,12 @@ import pytest
 import trustme
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from estuary_cdk.kits.files import csv_rows
+from estuary_cdk.kits.files import csv_rows, outbox
 from estuary_cdk.protocol.capture import CaptureBinding
 from estuary_cdk.testing.clock import FakeClock
 from estuary_cdk.testing.fake_http import FakeFile, FakeHttp, loopback
 from estuary_cdk.testing.runtime import CaptureRuntime, Session, never, reduced
-from source_http import capture, following
+from source_http import capture
 
 
 @dataclass
@@ -89,7 +89,7 @@ def only(group: BaseException) -> BaseException:
 @pytest.fixture
 def small_steps(monkeypatch):
     """Checkpoints after few documents, so that small files have many."""
-    monkeypatch.setattr(following, "CHECKPOINT_DOCUMENTS", 1000)
+    monkeypatch.setattr(outbox, "CHECKPOINT_DOCUMENTS", 1000)
     monkeypatch.setattr(csv_rows, "SAMPLE_CHARS", 1 << 14)
     monkeypatch.setattr(csv_rows, "BATCH_CHARS", 1 << 13)
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from estuary_cdk.errors import CdkError, DataError, TransientError
+from estuary_cdk.kits.files import outbox
 from estuary_cdk.testing.clock import START
 from estuary_cdk.testing.runtime import after_checkpoints
-from source_http import following
 
 LONG_AGO = START - timedelta(days=9)
 
@@ -139,7 +139,7 @@ async def test_a_file_that_changed_after_a_kill_is_read_again_from_the_start(
 async def test_changes_and_kills_in_any_order_leave_the_collection_equal_to_the_file(
     site, seed, monkeypatch
 ):
-    monkeypatch.setattr(following, "CHECKPOINT_BYTES", 300)
+    monkeypatch.setattr(outbox, "CHECKPOINT_BYTES", 300)
     monkeypatch.setattr("estuary_cdk.kits.files.csv_rows.SAMPLE_CHARS", 64)
     monkeypatch.setattr("estuary_cdk.kits.files.csv_rows.BATCH_CHARS", 64)
     monkeypatch.setattr("estuary_cdk.kits.files.sweep.DELETIONS_PER_CHECKPOINT", 3)

@@ -16,7 +16,7 @@ Nothing here does I/O. State changes are JSON merge patches.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
@@ -121,13 +121,21 @@ class Sweep:
     after each `advance` and after `end`), stop: the file isn't the one whose read was cut off.
     `anew` then returns the sweep with which to read it from its first byte.
 
-    `key` holds the document's key pointers, or is None for file and offset.
+    `key` holds the document's key pointers, or is None for file and offset. `elsewhere` tells of a
+    key whether another file of the same collection has it: it isn't deleted then.
     """
 
     def __init__(
-        self, state: SweepState, recipe: str, name: str, key: Sequence[str] | None = None
+        self,
+        state: SweepState,
+        recipe: str,
+        name: str,
+        key: Sequence[str] | None = None,
+        *,
+        elsewhere: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._what = (recipe, name, key)
+        self._elsewhere = elsewhere or _nowhere
         self._recipe = recipe
         self._name = name
         self._key = key
@@ -165,7 +173,8 @@ class Sweep:
         return self._again(self._saved)
 
     def _again(self, awaited: Progress | None) -> "Sweep":
-        fresh = Sweep(SweepState(recipe=self._recipe, reading=awaited), *self._what)
+        state = SweepState(recipe=self._recipe, reading=awaited)
+        fresh = Sweep(state, *self._what, elsewhere=self._elsewhere)
         fresh._present = self._present
         fresh._before = dict(self._present)
         fresh._unsaved_files = self._unsaved_files
@@ -278,7 +287,7 @@ class Sweep:
         for start in range(0, len(vanished), DELETIONS_PER_CHECKPOINT):
             keys = vanished[start : start + DELETIONS_PER_CHECKPOINT]
             self._pending_keys = self._keys.forget(keys)
-            yield [self._deletion(key) for key in keys]
+            yield [self._deletion(key) for key in keys if not self._elsewhere(key)]
 
     def _deletion(self, key: bytes) -> bytes:
         document = document_of(key, self._key or ())
@@ -314,3 +323,19 @@ class Sweep:
             documents += stamped(bodies, records.file, records.first + start, op)
             start = end
         return documents
+
+
+def combined(patch: Patch, later: Patch) -> Patch:
+    """Return the merge patch that does what `patch` and then `later` do."""
+    result = dict(patch)
+    for name, value in later.items():
+        before = result.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            result[name] = combined(before, value)
+        else:
+            result[name] = value
+    return result
+
+
+def _nowhere(_: bytes) -> bool:
+    return False

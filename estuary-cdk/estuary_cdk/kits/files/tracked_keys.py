@@ -81,7 +81,7 @@ class TrackedKeys:
 
     def __init__(self, blocks: Mapping[str, str], *, stopped: bool = False) -> None:
         self.stopped = stopped
-        self._blocks = {name: _unpacked(block) for name, block in blocks.items()}
+        self._blocks = {name: unpacked(block) for name, block in blocks.items()}
         self._known = {key for keys in self._blocks.values() for key in keys}
         self._known_bytes = sum(map(len, self._known))
         self._seen: set[bytes] = set()
@@ -166,5 +166,6 @@ def _packed(keys: list[bytes]) -> str:
     return base64.b64encode(zlib.compress(b"\n".join(keys))).decode("ascii")
 
 
-def _unpacked(block: str) -> list[bytes]:
+def unpacked(block: str) -> list[bytes]:
+    """Return the keys in a block of state."""
     return zlib.decompress(base64.b64decode(block)).split(b"\n")

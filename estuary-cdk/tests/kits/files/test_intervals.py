@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from source_http.intervals import PATTERN, length
+from estuary_cdk.kits.files.intervals import PATTERN, length
 
 
 @pytest.mark.parametrize(

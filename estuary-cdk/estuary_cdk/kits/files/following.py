@@ -1,0 +1,213 @@
+"""One sweep over the files of a store: list, decide, read what changed, delete what vanished.
+
+Files are read several at once, unless their order matters: in ascending mode, and where documents
+have a key of the user's, so that the last word is clear.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from estuary_cdk.errors import CdkError, DataError, TransientError
+from estuary_cdk.kits.files.folder import Folder, Work, version_of
+from estuary_cdk.kits.files.options import ParserOptions
+from estuary_cdk.kits.files.outbox import Commit, Outbox, read_through
+from estuary_cdk.kits.files.reading import FileReader
+from estuary_cdk.kits.files.stores import FileChanged, Store, StoredFile, blocks
+from estuary_cdk.kits.files.sweep import Sweep
+from estuary_cdk.logs import get_logger
+
+log = get_logger(__name__)
+
+FILES_AT_ONCE = 8
+STARTS_MAX = 5
+FAILURES_MAX = 100
+PASSES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which files of a store a stream follows, and what is done about them.
+
+    Of the files below `prefix`, those whose whole path contains `match`, modified at `since` or
+    later. Empty files and paths that end in a slash are never taken. `root` goes in front of a path
+    to name the file in documents.
+    """
+
+    prefix: str = ""
+    root: str = ""
+    match: re.Pattern[str] | None = None
+    since: datetime | None = None
+    parser: ParserOptions = field(default_factory=ParserOptions)
+    on_delete: Literal["keep", "delete"] = "keep"
+    on_error: Literal["stop", "skip"] = "stop"
+
+    def takes(self, file: StoredFile) -> bool:
+        """Tell whether a listed file belongs to the stream."""
+        return (
+            file.size > 0
+            and not file.path.endswith("/")
+            and (self.match is None or self.match.search(file.path) is not None)
+            and (self.since is None or file.modified >= self.since)
+        )
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a sweep did. `skipped` are files that couldn't be read and were left out."""
+
+    listed: int = 0
+    read: int = 0
+    deleted: int = 0
+    documents: int = 0
+    malformed_rows: int = 0
+    untracked: bool = False
+    skipped: list[CdkError] = field(default_factory=list)
+
+
+async def listed(
+    store: Store, selection: Selection, after: str = ""
+) -> AsyncIterator[list[StoredFile]]:
+    """Yield the files of a selection, a page at a time, in order."""
+    async for page in store.pages(selection.prefix, after):
+        yield [file for file in page if selection.takes(file)]
+
+
+@dataclass(slots=True)
+class Following:
+    """One sweep of a stream over its files."""
+
+    store: Store
+    folder: Folder
+    selection: Selection
+    commit: Commit
+    owns: Callable[[str], bool] = lambda _: True
+    outcome: Outcome = field(default_factory=Outcome)
+    _failures: list[CdkError] = field(default_factory=list)
+
+    async def sweep(self) -> Outcome:
+        """Bring the collection up to date.
+
+        One file's failure doesn't keep the others from being read: it is raised at the end, or,
+        when `on_error` is skip, the file is left out until it changes; no more than `FAILURES_MAX`
+        either way. What was read until then is checkpointed.
+        """
+        outbox = Outbox(self.commit, self.folder.advanced, self.folder.changes)
+        try:
+            for _ in range(PASSES_MAX):
+                seen = await self._pass(outbox)
+                if self.selection.on_delete == "delete":
+                    await self._delete(outbox, seen)
+                await outbox.flush()
+                if not self.folder.has_contested:
+                    break
+        finally:
+            self.outcome.documents = outbox.total
+        if self._failures:
+            raise _together(self._failures)
+        return self.outcome
+
+    @property
+    def _files_at_once(self) -> int:
+        return 1 if self.folder.is_ordered else FILES_AT_ONCE
+
+    async def _pass(self, outbox: Outbox) -> set[str]:
+        self.folder.has_contested = False
+        queue: asyncio.Queue[Work | None] = asyncio.Queue(maxsize=2 * self._files_at_once)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._files_at_once):
+                group.create_task(self._worker(outbox, queue))
+            seen = await self._list(queue)
+            for _ in range(self._files_at_once):
+                await queue.put(None)
+        return seen
+
+    async def _list(self, queue: asyncio.Queue[Work | None]) -> set[str]:
+        seen: set[str] = set()
+        async for page in listed(self.store, self.selection, self.folder.after):
+            owned = [file for file in page if self.owns(file.path)]
+            seen.update(file.path for file in owned)
+            for work in self.folder.decided(owned):
+                await queue.put(work)
+        self.outcome.listed = len(seen)
+        return seen
+
+    async def _delete(self, outbox: Outbox, seen: set[str]) -> None:
+        for work in self.folder.gone(seen):
+            if self.owns(work.path):
+                self.outcome.deleted += 1
+                sweep = self.folder.sweep(work, self._name(work.path))
+                sweep.end()
+                await self._finish(outbox, work, sweep)
+
+    async def _worker(self, outbox: Outbox, queue: asyncio.Queue[Work | None]) -> None:
+        while (work := await queue.get()) is not None:
+            try:
+                await self._read(outbox, work)
+            except CdkError as error:
+                await self._failed(outbox, work, error)
+
+    async def _read(self, outbox: Outbox, work: Work) -> None:
+        """Read a file, as often as it takes to read one version to its end."""
+        for _ in range(STARTS_MAX):
+            try:
+                if await self._tried(outbox, work):
+                    return
+            except FileChanged as error:
+                log.info("file changed while it was read", file=work.path, reason=str(error))
+            # What was emitted of the version that is gone has to be known before the next is read.
+            await outbox.flush()
+            current = await self.store.look(work.path)
+            if current is None or not self.selection.takes(current):
+                return  # the next sweep sees that it is gone
+            work = Work(current, work.path, self.folder.mark(current.identity))
+        raise TransientError(
+            f"can't read {self._name(work.path)!r}: it changed {STARTS_MAX} times before its end"
+        )
+
+    async def _tried(self, outbox: Outbox, work: Work) -> bool:
+        assert work.file is not None
+        name = self._name(work.path)
+        sweep = self.folder.sweep(work, name)
+        reader = FileReader(name, self.selection.parser, work.file.hints)
+        async with aclosing(blocks(self.store, work.file)) as content:
+            if not await read_through(content, sweep, reader, outbox, work.path):
+                self.folder.start_over(work.path)
+                return False
+        self.outcome.read += 1
+        self.outcome.malformed_rows += reader.malformed_rows
+        self.outcome.untracked |= sweep.untracked
+        await self._finish(outbox, work, sweep)
+        return True
+
+    async def _finish(self, outbox: Outbox, work: Work, sweep: Sweep) -> None:
+        for step in sweep.finish(version_of(work)):
+            if step.patch.get("reading") is None:
+                patch = self.folder.ended(work, step.patch)
+            else:
+                patch = self.folder.advanced(work.path, step.patch)
+            await outbox.put_all(work.path, step.documents, patch)
+
+    async def _failed(self, outbox: Outbox, work: Work, error: CdkError) -> None:
+        quarantined = self.selection.on_error == "skip" and isinstance(error, DataError)
+        failures = self.outcome.skipped if quarantined else self._failures
+        failures.append(error)
+        if quarantined:
+            log.warning("file is left out until it changes", file=work.path, reason=str(error))
+            await outbox.flush()
+            await outbox.put_all(work.path, [], self.folder.given_up(work))
+        elif self.folder.ascending:
+            raise error  # later files would let this one be forgotten
+        if len(failures) > FAILURES_MAX:
+            raise _together(failures)
+
+    def _name(self, path: str) -> str:
+        return self.selection.root + path
+
+
+def _together(failures: Sequence[CdkError]) -> Exception:
+    return failures[0] if len(failures) == 1 else ExceptionGroup("files failed", list(failures))

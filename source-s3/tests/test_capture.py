@@ -1,0 +1,153 @@
+"""The files of a bucket become collections, and the collections follow the files."""
+
+import base64
+import gzip
+import io
+import zipfile
+
+import msgspec
+import pytest
+
+from estuary_cdk.kits.files import outbox, stores
+from estuary_cdk.testing.runtime import after_checkpoints
+
+CSV = b"id,name,score\n1,ann,1.50\n2,bob,\n"
+
+
+def rows(start, stop, version="v"):
+    return ("id,v\n" + "".join(f"{n},{version}{n}\n" for n in range(start, stop))).encode()
+
+
+def ops(session, binding=0):
+    return [document["_meta"]["op"] for document in session.of(binding)]
+
+
+async def test_documents_say_their_file_and_offset_and_cells_are_typed(bucket):
+    bucket.put("in/f.csv", CSV)
+    session = await bucket.run()
+    place = f'"file":"{bucket.name}/in/f.csv"'
+    assert [raw.decode() for _, raw in session.documents] == [
+        f'{{"_meta":{{"op":"c",{place},"offset":0}},"id":1,"name":"ann","score":1.50}}',
+        f'{{"_meta":{{"op":"c",{place},"offset":1}},"id":2,"name":"bob","score":null}}',
+    ]
+    assert session.ended
+
+
+async def test_a_file_is_sent_once_and_again_when_it_changed(bucket):
+    bucket.put("f.csv", rows(0, 3))
+    bucket.put("g.csv", rows(0, 1))
+    await bucket.run()
+    assert (await bucket.run()).documents == []
+    bucket.put("f.csv", rows(0, 2))
+    assert ops(await bucket.run()) == ["u", "u", "d"]
+    assert len(bucket.collection()) == 3
+
+
+@pytest.mark.parametrize(("choice", "left"), [("keep", 3), ("delete", 1)])
+async def test_a_deleted_file_deletes_its_rows_if_asked(bucket, choice, left):
+    bucket.advanced["onDelete"] = choice
+    bucket.put("f.csv", rows(0, 2))
+    bucket.put("g.csv", rows(0, 1))
+    await bucket.run()
+    bucket.remove("f.csv")
+    await bucket.run()
+    assert len(bucket.collection()) == left
+
+
+async def test_a_key_of_the_users_identifies_documents_wherever_they_stand(bucket):
+    bucket.key = ["/id"]
+    bucket.put("f.csv", rows(0, 5))
+    bucket.put("g.csv", rows(4, 8))
+    await bucket.run()
+    bucket.put("g.csv", rows(6, 9))
+    await bucket.run()
+    assert sorted(document["id"] for document in bucket.collection()) == [0, 1, 2, 3, 4, 6, 7, 8]
+
+
+async def test_a_killed_run_goes_on_after_what_it_emitted(bucket, monkeypatch):
+    monkeypatch.setattr(outbox, "CHECKPOINT_DOCUMENTS", 1000)
+    monkeypatch.setattr(stores, "RANGE_BYTES", 20_000)
+    bucket.put("f.jsonl", b"".join(b'{"id":%d}\n' % n for n in range(20_000)))
+    first = await bucket.run(after_checkpoints(2), kill=True)
+    second = await bucket.run()
+    assert 0 < len(first.documents) < 20_000
+    assert len(first.documents) + len(second.documents) == 20_000
+    assert len(bucket.collection()) == 20_000
+
+
+async def test_every_kind_of_file_is_read(bucket):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("one.csv", rows(0, 2))
+        archive.writestr("two.jsonl", b'{"id":2}\n')
+    bucket.put("a.zip", packed.getvalue())
+    bucket.put("b.csv.gz", gzip.compress(rows(3, 5)))
+    bucket.put("c.json", b'[{"id":5}]')
+    await bucket.run()
+    assert sorted(document["id"] for document in bucket.collection()) == [0, 1, 2, 3, 4, 5]
+    files = {msgspec.json.decode(raw)["_meta"]["file"] for _, raw in bucket.documents}
+    assert f"{bucket.name}/a.zip/one.csv" in files
+
+
+async def test_several_prefixes_are_several_bindings(bucket):
+    bucket.extra["prefixes"] = ["in/", "out/"]
+    bucket.put("in/f.csv", rows(0, 2))
+    bucket.put("out/f.csv", rows(0, 3))
+    bucket.put("other.csv", rows(0, 4))
+    await bucket.run()
+    assert [len(bucket.collection(index)) for index in range(2)] == [2, 3]
+
+
+async def test_files_are_chosen_by_pattern_and_date(bucket):
+    bucket.extra["matchKeys"] = r"^in/.*\.csv$"
+    bucket.put("in/f.csv", rows(0, 2))
+    bucket.put("in/f.txt", b"no")
+    await bucket.run()
+    assert len(bucket.collection()) == 2
+    bucket.advanced["minimumModified"] = "2999-01-01T00:00:00Z"
+    bucket.put("in/g.csv", rows(0, 2))
+    assert (await bucket.run()).documents == []
+
+
+async def test_ascending_keys_are_listed_behind_the_last(bucket):
+    bucket.advanced["ascendingKeys"] = True
+    bucket.put("b.csv", rows(0, 1))
+    await bucket.run()
+    bucket.put("a.csv", rows(0, 1))
+    bucket.put("c.csv", rows(0, 2))
+    assert len((await bucket.run()).documents) == 2
+
+
+async def test_a_binding_waits_for_its_interval(bucket):
+    bucket.resources["interval"] = "1h"
+    bucket.put("f.csv", rows(0, 1))
+    await bucket.run()
+    bucket.put("f.csv", rows(0, 2))
+    bucket.clock.advance(59 * 60)
+    assert (await bucket.run()).documents == []
+    bucket.clock.advance(60)
+    assert (await bucket.run()).documents != []
+
+
+async def test_an_encrypted_file_is_read_with_its_key(bucket):
+    key = bytes(range(32))
+    bucket.put("f.csv", rows(0, 2), SSECustomerAlgorithm="AES256", SSECustomerKey=key)
+    bucket.advanced["sseCustomerKey"] = base64.b64encode(key).decode()
+    await bucket.run()
+    assert len(bucket.collection()) == 2
+
+
+async def test_the_keys_of_older_specs_are_accepted(bucket):
+    bucket.put("f.csv", rows(0, 1))
+    config = {**bucket.config, "awsAccessKeyId": "someone", "awsSecretAccessKey": "x"}
+    del config["credentials"]
+    assert len(await bucket.runtime.discover(config)) == 1
+
+
+async def test_a_public_bucket_needs_no_credentials(bucket):
+    bucket.put("f.csv", rows(0, 1))
+    bucket.client.put_bucket_acl(Bucket=bucket.name, ACL="public-read-write")
+    bucket.put("f.csv", rows(0, 1), ACL="public-read")
+    bucket.extra["credentials"] = {"auth_type": "AWSAnonymous"}
+    await bucket.run()
+    assert len(bucket.collection()) == 1

@@ -14,7 +14,7 @@ CONNECTORS = sorted(point.name for point in entry_points(group="estuary_cdk.conn
 SCALARS = {"string", "integer", "number"}
 SECRET_WORDS = ("password", "token", "secret", "private_key", "privatekey", "access_key", "api_key")
 # Named like a secret, but shown on purpose: where a secret is found, not the secret.
-NOT_SECRET = {"token_url", "tokenurl", "client_id", "key", "headers"}
+NOT_SECRET = {"token_url", "tokenurl", "client_id", "key", "headers", "aws_access_key_id"}
 
 
 def spec(connector: str) -> bytes:

@@ -131,6 +131,8 @@ def nowhere() -> dict[str, object]:
     return {
         "endpoint": local(sys.executable, HERE / "replay.py", "sink"),
         "bindings": [binding],
+        # Like the kit's connectors, it doesn't read them.
+        "shards": {"flags": {"packed-values": "false"}},
     }
 
 

@@ -1,17 +1,15 @@
 """The real process on real pipes: by hand, to its end, and killed at every phase."""
 
-import asyncio
-import os
 import subprocess
 import sys
 
 import msgspec
 import pytest
 
-from estuary_cdk.failpoints import VARIABLE
 from estuary_cdk.materialize.runner import serve
 from estuary_cdk.protocol.codec import encode_json
 from estuary_cdk.protocol.materialize import MaterializationSpec
+from estuary_cdk.testing.connector_process import ConnectorProcess, Died
 from estuary_cdk.testing.materialize_runtime import (
     BindingModel,
     Crash,
@@ -20,7 +18,6 @@ from estuary_cdk.testing.materialize_runtime import (
     Recovery,
 )
 from estuary_cdk.testing.selection import collection, optional, required
-from estuary_cdk.transport import Reader, Writer
 from materialize_postgres import materialization
 
 COMMAND = (sys.executable, "-m", "materialize_postgres")
@@ -29,56 +26,8 @@ SPEC = collection(
 )
 
 
-class Died(Exception):
-    """The process ended with another status than 0."""
-
-
-class Process:
-    """Serves a conversation by starting the connector as a process of its own."""
-
-    def __init__(self, failpoints: str = "") -> None:
-        self.failpoints = failpoints
-
-    async def serve(self, reader: Reader, writer: Writer) -> None:
-        path = os.pathsep.join(sys.path)
-        environment = {**os.environ, "PYTHONPATH": path, VARIABLE: self.failpoints}
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        pumps = [
-            asyncio.ensure_future(requests(reader, process.stdin)),
-            asyncio.ensure_future(responses(process.stdout, writer)),
-            asyncio.ensure_future(process.stderr.read()),
-        ]
-        try:
-            status = await process.wait()
-            await pumps[1]
-            if status != 0:
-                raise Died(f"status {status}: {(await pumps[2]).decode()[-500:]}")
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            process.stdin.close()
-
-
-async def requests(reader: Reader, stdin: asyncio.StreamWriter) -> None:
-    while block := await reader.read():
-        stdin.write(block)
-        await stdin.drain()
-    stdin.close()
-
-
-async def responses(stdout: asyncio.StreamReader, writer: Writer) -> None:
-    while line := await stdout.readline():
-        await writer.write(line)
+def connector(failpoints: str = "") -> ConnectorProcess:
+    return ConnectorProcess(COMMAND, failpoints)
 
 
 def model(table: str, *, delta: bool = False) -> BindingModel:
@@ -103,7 +52,9 @@ async def built(database) -> MaterializationSpec:
     return await in_process().build(config, [model("standard"), model("delta", delta=True)])
 
 
-async def run(process: Process, recovery: Recovery, spec, crash: Crash | None = None) -> None:
+async def run(
+    process: ConnectorProcess, recovery: Recovery, spec, crash: Crash | None = None
+) -> None:
     """Run the transactions that the destination hasn't committed yet."""
     runtime = MaterializeRuntime(process.serve, recovery)
     async with runtime.session(spec, crash=crash) as session:
@@ -126,10 +77,10 @@ def require_exactly_once(database) -> None:
 @pytest.mark.parametrize("moment", ["applying=kill", "applying=kill@2", "applied=kill"])
 async def test_killed_while_it_changes_tables_it_may_apply_again(moment: str, database):
     spec = await built(database)
-    killed = MaterializeRuntime(Process(f"materialize-postgres.{moment}").serve)
+    killed = MaterializeRuntime(connector(f"materialize-postgres.{moment}").serve)
     with pytest.raises(Died, match="status -9"):
         await killed.apply(spec)
-    again = MaterializeRuntime(Process().serve)
+    again = MaterializeRuntime(connector().serve)
     await again.apply(spec)
     assert database.run("select id from standard union all select id from delta") == []
     assert await in_process().apply(spec) == []
@@ -155,8 +106,8 @@ async def test_killed_anywhere_it_stores_everything_exactly_once(moment: str, da
     spec = await built(database)
     await in_process().apply(spec)
     with pytest.raises(Died, match="status -9"):
-        await run(Process(f"materialize-postgres.{moment}"), recovery, spec)
-    await run(Process(), recovery, spec)
+        await run(connector(f"materialize-postgres.{moment}"), recovery, spec)
+    await run(connector(), recovery, spec)
     require_exactly_once(database)
 
 
@@ -167,8 +118,8 @@ async def test_killed_by_its_runtime_it_stores_everything_exactly_once(boundary,
     spec = await built(database)
     await in_process().apply(spec)
     with pytest.raises(Killed):
-        await run(Process(), recovery, spec, crash=Crash(boundary))
-    await run(Process(), recovery, spec)
+        await run(connector(), recovery, spec, crash=Crash(boundary))
+    await run(connector(), recovery, spec)
     require_exactly_once(database)
 
 

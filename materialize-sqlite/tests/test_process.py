@@ -1,6 +1,5 @@
 """The real process on real pipes: by hand, to its end, and killed at every phase."""
 
-import asyncio
 import os
 import sqlite3
 import subprocess
@@ -13,10 +12,10 @@ import msgspec
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from estuary_cdk.failpoints import VARIABLE
 from estuary_cdk.materialize.runner import serve
 from estuary_cdk.protocol.codec import encode_json
 from estuary_cdk.protocol.materialize import MaterializationSpec
+from estuary_cdk.testing.connector_process import ConnectorProcess, Died
 from estuary_cdk.testing.materialize_runtime import (
     BindingModel,
     Crash,
@@ -25,7 +24,6 @@ from estuary_cdk.testing.materialize_runtime import (
     Recovery,
 )
 from estuary_cdk.testing.selection import collection, optional, required
-from estuary_cdk.transport import Reader, Writer
 from materialize_sqlite import materialization
 
 COMMAND = (sys.executable, "-m", "materialize_sqlite")
@@ -34,56 +32,8 @@ SPEC = collection(
 )
 
 
-class Died(Exception):
-    """The process ended with another status than 0."""
-
-
-class Process:
-    """Serves a conversation by starting the connector as a process of its own."""
-
-    def __init__(self, failpoints: str = "") -> None:
-        self.failpoints = failpoints
-
-    async def serve(self, reader: Reader, writer: Writer) -> None:
-        path = os.pathsep.join(sys.path)
-        environment = {**os.environ, "PYTHONPATH": path, VARIABLE: self.failpoints}
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        pumps = [
-            asyncio.ensure_future(requests(reader, process.stdin)),
-            asyncio.ensure_future(responses(process.stdout, writer)),
-            asyncio.ensure_future(process.stderr.read()),
-        ]
-        try:
-            status = await process.wait()
-            await pumps[1]
-            if status != 0:
-                raise Died(f"status {status}: {(await pumps[2]).decode()[-500:]}")
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            process.stdin.close()
-
-
-async def requests(reader: Reader, stdin: asyncio.StreamWriter) -> None:
-    while block := await reader.read():
-        stdin.write(block)
-        await stdin.drain()
-    stdin.close()
-
-
-async def responses(stdout: asyncio.StreamReader, writer: Writer) -> None:
-    while line := await stdout.readline():
-        await writer.write(line)
+def connector(failpoints: str = "") -> ConnectorProcess:
+    return ConnectorProcess(COMMAND, failpoints)
 
 
 def config(path: Path) -> bytes:
@@ -121,7 +71,10 @@ async def applied(path: Path, recovery: Recovery) -> MaterializationSpec:
 
 
 async def run(
-    process: Process, recovery: Recovery, spec: MaterializationSpec, crash: Crash | None = None
+    process: ConnectorProcess,
+    recovery: Recovery,
+    spec: MaterializationSpec,
+    crash: Crash | None = None,
 ) -> None:
     """Run the transactions that the destination hasn't committed yet."""
     runtime = MaterializeRuntime(process.serve, recovery)
@@ -145,10 +98,10 @@ def require_exactly_once(path: Path) -> None:
 async def test_killed_while_it_changes_tables_it_may_apply_again(moment: str, tmp_path: Path):
     path, recovery = tmp_path / "data.db", Recovery()
     spec = await built(path, recovery)
-    killed = MaterializeRuntime(Process(f"materialize-sqlite.{moment}").serve, recovery)
+    killed = MaterializeRuntime(connector(f"materialize-sqlite.{moment}").serve, recovery)
     with pytest.raises(Died, match="status -9"):
         await killed.apply(spec)
-    await MaterializeRuntime(Process().serve, recovery).apply(spec)
+    await MaterializeRuntime(connector().serve, recovery).apply(spec)
     assert table(path, "standard") == table(path, "delta") == []
 
 
@@ -169,8 +122,8 @@ async def test_killed_anywhere_it_stores_everything_exactly_once(moment: str, tm
     path, recovery = tmp_path / "data.db", Recovery()
     spec = await applied(path, recovery)
     with pytest.raises(Died, match="status -9"):
-        await run(Process(f"materialize-sqlite.{moment}"), recovery, spec)
-    await run(Process(), recovery, spec)
+        await run(connector(f"materialize-sqlite.{moment}"), recovery, spec)
+    await run(connector(), recovery, spec)
     require_exactly_once(path)
 
 
@@ -180,8 +133,8 @@ async def test_killed_by_its_runtime_it_stores_everything_exactly_once(boundary,
     path, recovery = tmp_path / "data.db", Recovery()
     spec = await applied(path, recovery)
     with pytest.raises(Killed):
-        await run(Process(), recovery, spec, crash=Crash(boundary))
-    await run(Process(), recovery, spec)
+        await run(connector(), recovery, spec, crash=Crash(boundary))
+    await run(connector(), recovery, spec)
     require_exactly_once(path)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from psycopg import sql
 
 from estuary_cdk.materialize import Binding, Column, CreateTable, Field, Keys, Shard, Stores
 from estuary_cdk.protocol.flow import Inference
-from estuary_cdk.testing.postgres import Cluster, binaries, postgres, versions
+from estuary_cdk.testing.postgres import Cluster, Clusters, binaries, clusters, versions
 from materialize_postgres.config import Config, Resource
 from materialize_postgres.schema import PostgresDestination, connect
 from materialize_postgres.transactor import open_transactor
@@ -21,21 +21,10 @@ WHOLE = Shard("acme/task", 0, 0xFFFFFFFF)
 NEWEST = max(versions(), default=0)
 
 
-class Clusters:
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._running: dict[int, Cluster] = {}
-
-    def of(self, version: int) -> Cluster:
-        if version not in self._running:
-            self._running[version] = self._stack.enter_context(postgres(version))
-        return self._running[version]
-
-
-@pytest.fixture(scope="session")
-def clusters() -> Iterator[Clusters]:
-    with ExitStack() as stack:
-        yield Clusters(stack)
+@pytest.fixture(scope="session", name="clusters")
+def running_clusters() -> Iterator[Clusters]:
+    with clusters() as running:
+        yield running
 
 
 class Database:

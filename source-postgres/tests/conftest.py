@@ -3,12 +3,11 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from estuary_cdk.testing.postgres import Cluster, binaries, postgres, versions
+from estuary_cdk.testing.postgres import Clusters, binaries, clusters, versions
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -17,21 +16,10 @@ from source_databases import Source, opened
 NEWEST = max(versions(), default=0)
 
 
-class Clusters:
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._running: dict[int, Cluster] = {}
-
-    def of(self, version: int) -> Cluster:
-        if version not in self._running:
-            self._running[version] = self._stack.enter_context(postgres(version))
-        return self._running[version]
-
-
-@pytest.fixture(scope="session")
-def clusters() -> Iterator[Clusters]:
-    with ExitStack() as stack:
-        yield Clusters(stack)
+@pytest.fixture(scope="session", name="clusters")
+def running_clusters() -> Iterator[Clusters]:
+    with clusters() as running:
+        yield running
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -283,3 +283,24 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Clusters:
+    """One cluster per major version, started when it is first asked for; made by `clusters`."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[int, Cluster] = {}
+
+    def of(self, version: int) -> Cluster:
+        """Return the cluster of a version."""
+        if version not in self._running:
+            self._running[version] = self._stack.enter_context(postgres(version))
+        return self._running[version]
+
+
+@contextmanager
+def clusters() -> Iterator[Clusters]:
+    """Run clusters for as long as the context lasts: those that are asked for."""
+    with ExitStack() as stack:
+        yield Clusters(stack)

@@ -118,9 +118,11 @@ async def _keep(run: Run, plan: Plan, failures: list[Failure]) -> None:
                         return
                     run, outdated = replace(run, task=task), False
                 await _once(run)
-            except SchemaWidened:
+            except SchemaWidened as error:
+                _stop_if_asked(error)
                 outdated = True
             except Exception as error:  # noqa: BLE001 - one task's failure is its own
+                _stop_if_asked(error)
                 if run.progress.transactions > transactions:
                     in_a_row, transactions = 0, run.progress.transactions
                 in_a_row += 1
@@ -138,6 +140,13 @@ async def _keep(run: Run, plan: Plan, failures: list[Failure]) -> None:
             else:
                 run.progress.error = None
                 return
+
+
+def _stop_if_asked(error: Exception) -> None:
+    """Be cancelled, if we are meant to be: a task group that fails meanwhile tells only of that."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 async def _rebuilt(run: Run, plan: Plan) -> Task | None:

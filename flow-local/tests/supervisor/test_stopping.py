@@ -1,0 +1,47 @@
+"""Stopping is never missed, whatever fails at that moment."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from estuary_cdk.errors import TransientError
+from estuary_cdk.protocol.capture import CaptureSpec
+from flow_local.connectors import local
+from flow_local.supervisor import Board, Plan, data_directory, supervise
+from flow_local.tasks import CaptureTask, SchemaWidened
+
+
+class FailsAtTheEnd:
+    """A recovery database: asked for a task, it goes on until it is cancelled, and then fails.
+
+    So does whatever is in a task group of which another member fails as it is cancelled.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.asked = asyncio.Event()
+        self.times = 0
+
+    async def task(self, name: str) -> None:
+        self.times += 1
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise self.error from None
+
+
+@pytest.mark.parametrize("error", [TransientError("can't reach it"), SchemaWidened("acme/x")])
+async def test_a_task_that_fails_while_it_is_stopped_is_not_started_again(tmp_path, error):
+    task = CaptureTask(CaptureSpec(name="acme/x"), local(["true"]), "v1")
+    async with data_directory(tmp_path, lambda _, event: None) as world:
+        recovery = FailsAtTheEnd(error)
+        stopped = replace(world, recovery=recovery)
+        running = asyncio.ensure_future(supervise([task], stopped, Plan(), Board()))
+        await recovery.asked.wait()
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=10)
+        assert done
+        assert running.cancelled()
+        assert recovery.times == 1

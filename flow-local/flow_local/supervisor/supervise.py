@@ -76,17 +76,22 @@ async def supervise(tasks: Sequence[Task], world: World, plan: Plan, board: Boar
 async def _all(
     tasks: Sequence[Task], world: World, plan: Plan, board: Board, failures: list[Failure]
 ) -> None:
+    stopping = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        captures = []
+        kept: dict[asyncio.Task[None], Task] = {}
         for task, progress in zip(tasks, board.tasks, strict=True):
-            run = Run(task, world, progress, plan.ending)
-            kept = group.create_task(_keep(run, plan, failures), name=task.name)
-            if isinstance(task, CaptureTask):
-                captures.append(kept)
-        if captures:
-            await asyncio.wait(captures)
-        plan.ending.sources_ended.set()
-        world.collections.changes.notify()
+            keeping = _keep(Run(task, world, progress, plan.ending), plan, failures, stopping)
+            kept[group.create_task(keeping, name=task.name)] = task
+        try:
+            if captures := [each for each, of in kept.items() if isinstance(of, CaptureTask)]:
+                await asyncio.wait(captures)
+            plan.ending.sources_ended.set()
+            world.collections.changes.notify()
+            if kept:
+                await asyncio.wait(kept)
+        finally:
+            # A task that fails as it is cancelled tells only of its failure.
+            stopping.set()
 
 
 @contextmanager
@@ -106,10 +111,10 @@ def _progress(task: Task) -> TaskProgress:
     )
 
 
-async def _keep(run: Run, plan: Plan, failures: list[Failure]) -> None:
+async def _keep(run: Run, plan: Plan, failures: list[Failure], stopping: asyncio.Event) -> None:
     in_a_row, transactions, outdated = 0, 0, False
     with bind(task=run.task.name):
-        while True:
+        while not stopping.is_set():
             try:
                 if outdated:
                     task = await _rebuilt(run, plan)
@@ -118,15 +123,15 @@ async def _keep(run: Run, plan: Plan, failures: list[Failure]) -> None:
                         return
                     run, outdated = replace(run, task=task), False
                 await _once(run)
-            except SchemaWidened as error:
-                _stop_if_asked(error)
+            except SchemaWidened:
                 outdated = True
             except Exception as error:  # noqa: BLE001 - one task's failure is its own
-                _stop_if_asked(error)
                 if run.progress.transactions > transactions:
                     in_a_row, transactions = 0, run.progress.transactions
                 in_a_row += 1
                 run.progress.error = error
+                if stopping.is_set():
+                    return
                 delay_s = plan.restarts.delay(error, in_a_row, until_idle=run.ending.until_idle)
                 if delay_s is None:
                     run.progress.phase = "failed"
@@ -140,13 +145,6 @@ async def _keep(run: Run, plan: Plan, failures: list[Failure]) -> None:
             else:
                 run.progress.error = None
                 return
-
-
-def _stop_if_asked(error: Exception) -> None:
-    """Be cancelled, if we are meant to be: a task group that fails meanwhile tells only of that."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError from error
 
 
 async def _rebuilt(run: Run, plan: Plan) -> Task | None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from estuary_cdk.errors import TransientError
+from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.protocol.capture import CaptureSpec
+from estuary_cdk.testing.clock import FakeClock
 from flow_local.connectors import local
 from flow_local.supervisor import Board, Plan, data_directory, supervise
 from flow_local.tasks import CaptureTask, SchemaWidened
@@ -45,3 +46,33 @@ async def test_a_task_that_fails_while_it_is_stopped_is_not_started_again(tmp_pa
         assert done
         assert running.cancelled()
         assert recovery.times == 1
+
+
+class FailsInAGroup:
+    """A recovery database: asked for a task, it fails in a group that is being left."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    async def task(self, name: str) -> None:
+        self.times += 1
+        if self.times > 1:
+            raise ConfigError("asked again")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.fail())
+        except* TransientError:
+            pass
+        raise TransientError("can't reach it")
+
+    async def fail(self) -> None:
+        await asyncio.sleep(0)
+        raise TransientError("can't reach it")
+
+
+async def test_a_task_whose_group_fails_is_not_taken_for_one_that_is_stopped(tmp_path):
+    task = CaptureTask(CaptureSpec(name="acme/x"), local(["true"]), "v1")
+    async with data_directory(tmp_path, lambda _, event: None, FakeClock()) as world:
+        failing = replace(world, recovery=FailsInAGroup())
+        failures = await supervise([task], failing, Plan(), Board())
+    assert [str(each.error) for each in failures] == ["asked again"]

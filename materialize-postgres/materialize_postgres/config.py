@@ -40,6 +40,14 @@ class Advanced(TlsSettings):
         description="Shorten strings of more than 64 KiB, and arrays and objects of more than "
         "1000 items.",
     )
+    enum_types: bool = setting(
+        default=True,
+        alias="enumTypes",
+        title="Enum Types",
+        description="Give new columns of strings that are always one of a few values (enum in the "
+        "schema) a PostgreSQL enum type, which gets the values that the schema gains. Otherwise "
+        "they are text.",
+    )
 
 
 class Config(EndpointConfig):

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from estuary_cdk.kits.sql import ANSI, ColumnType, Kind, TypeTable, quoted
+from estuary_cdk.kits.sql import ANSI, ColumnType, Dialect, Kind, TypeTable, quoted
 from estuary_cdk.kits.sql import readings as kit
+from estuary_cdk.kits.sql.enumerations import ENUM, spelled
 from materialize_postgres import readings
 
 NAME_BYTES_MAX: Final = 63
+LABELS_MAX: Final = 1000
 _HASH_DIGITS: Final = 8
 
 quote = quoted('"')
@@ -58,6 +60,17 @@ TIMESTAMPTZ: Final = ColumnType("TIMESTAMP WITH TIME ZONE", readings.TIMESTAMPTZ
 TIMETZ: Final = ColumnType("TIME WITH TIME ZONE", readings.TIMETZ)
 INTERVAL: Final = ColumnType("INTERVAL", readings.AS_SPELLED)
 INET: Final = ColumnType("INET", readings.AS_SPELLED)
+
+
+def enumerated(labels: tuple[str, ...]) -> ColumnType | None:
+    """Return the enumeration of labels, None where one of them can't be a label."""
+    encoded = [label.encode(errors="replace") for label in labels]
+    fitting = all(len(each) <= NAME_BYTES_MAX and b"\x00" not in each for each in encoded)
+    whole = [each.decode() for each in encoded] == list(labels)
+    if not (fitting and whole and len(labels) <= LABELS_MAX):
+        return None
+    return ColumnType(spelled(labels), readings.AS_SPELLED)
+
 
 _FORMATS: Final = {
     "date": DATE,
@@ -104,6 +117,7 @@ AS_TEXT: Final[Mapping[str, str]] = {
     "BYTEA": BASE64,
     "JSON": SAME,
     "JSONB": SAME,
+    ENUM: SAME,
 }
 """How the values of each type are spelled in a document, as the text of a string or a number."""
 
@@ -136,6 +150,8 @@ HOLDS: Final[Mapping[tuple[str, str], ColumnType]] = {
     ("CHARACTER VARYING", "TEXT"): replace(TEXT, sql="CHARACTER VARYING"),
     # Text that people or an older schema had there stays text.
     **{("TEXT", each.sql): TEXT for each in _FORMATS.values() if each is not NUMERIC},
+    ("TEXT", ENUM): TEXT,
+    ("CHARACTER VARYING", ENUM): replace(TEXT, sql="CHARACTER VARYING"),
     ("TEXT", "NUMERIC"): PLAIN,
     ("JSON", "JSONB"): JSON,
 }
@@ -162,6 +178,7 @@ POSTGRES: Final = replace(
         as_text=PLAIN,
         document=JSON,
         formats=_FORMATS,
+        enumerated=enumerated,
         # Two spellings of one value are two keys, so a key stays as it is spelled.
         key_kinds={Kind.BINARY: TEXT, Kind.STRING: TEXT},
         key_formats={"date": DATE, "uuid": ColumnType("UUID", readings.UUID_KEY)},
@@ -177,8 +194,21 @@ POSTGRES: Final = replace(
 )
 """The dialect of PostgreSQL 12 and later."""
 
-REBUILDING: Final = replace(POSTGRES, types=replace(POSTGRES.types, either=JSONB))
-"""The dialect where documents are made of columns: they tell `1` from `"1"`."""
+
+def variant(*, rebuilding: bool, enum_types: bool) -> Dialect:
+    """Return the dialect with its choices made.
+
+    Where documents are made of columns, these tell `1` from `"1"`.
+    """
+    return replace(
+        POSTGRES,
+        types=replace(
+            POSTGRES.types,
+            either=JSONB if rebuilding else None,
+            enumerated=enumerated if enum_types else None,
+        ),
+    )
+
 
 WIDER: Final = {"BIGINT": NUMERIC, "DOUBLE PRECISION": NUMERIC}
 """The type that holds what is beyond the range of another."""

@@ -15,6 +15,7 @@ from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.kits.sql import Dialect, statements
 from estuary_cdk.kits.sql.alterations import alterations
+from estuary_cdk.kits.sql.enumerations import spelled
 from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize import (
     AllowRepeats,
@@ -27,7 +28,8 @@ from estuary_cdk.materialize import (
     Table,
 )
 from materialize_postgres.config import Config, Resource
-from materialize_postgres.dialect import POSTGRES, REBUILDING, folded, literal, quote
+from materialize_postgres.dialect import POSTGRES, folded, literal, quote, variant
+from materialize_postgres.enum_types import extensions, with_types
 from materialize_postgres.session import PostgresSession, session
 
 log = get_logger(__name__)
@@ -38,12 +40,15 @@ _AGAIN: Final = frozenset({"55P03", "40P01", "40001"})
 
 _TABLES: Final = """
 SELECT w.ordinality, c.relkind, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
-       a.attnotnull
+       a.attnotnull, CASE WHEN t.typtype = 'e' THEN ARRAY(
+           SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
+           WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder) END
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, ordinality)
 JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
 LEFT JOIN pg_catalog.pg_attribute a
        ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 ORDER BY w.ordinality, a.attnum
 """
 _KINDS: Final = {
@@ -69,7 +74,8 @@ def path(config: Config, resource: Resource) -> Path:
 
 def dialect_of(config: Config) -> Dialect:
     """Return the dialect that a config asks for."""
-    return REBUILDING if config.advanced.no_flow_document else POSTGRES
+    advanced = config.advanced
+    return variant(rebuilding=advanced.no_flow_document, enum_types=advanced.enum_types)
 
 
 @contextmanager
@@ -136,7 +142,9 @@ class PostgresDestination:
             dialect = replace(
                 POSTGRES, drop_key=drop.replace("}", "}}").replace("{table}}", "{table}")
             )
-        done = alterations(dialect, change)
+        made, change = with_types(self._session, change)
+        extended = extensions(self._session, change)
+        done = [*made, *(alterations(dialect, change) if extended is None else extended)]
         if isinstance(change, CreateTable | RecreateTable):
             collection = f"Generated for materialization of collection {change.binding.collection}"
             table = POSTGRES.table(change.binding.path)
@@ -168,7 +176,7 @@ def existing_tables(opened: PostgresSession, paths: Sequence[Path]) -> list[Tabl
     schemas, names = [each[0] for each in paths], [each[1] for each in paths]
     rows = opened.execute(_TABLES, (schemas, names), "read").fetchall()
     columns: list[list[Column] | None] = [None] * len(paths)
-    for position, kind, name, sql, strict in rows:
+    for position, kind, name, sql, strict, labels in rows:
         path = paths[position - 1]
         if kind not in _TABLE_KINDS:
             raise ConfigError(
@@ -178,7 +186,8 @@ def existing_tables(opened: PostgresSession, paths: Sequence[Path]) -> list[Tabl
             )
         found = columns[position - 1] = columns[position - 1] or []
         if name is not None:
-            found.append(Column(name, sql.upper(), nullable=not strict))
+            told = sql.upper() if labels is None else spelled(labels)
+            found.append(Column(name, told, nullable=not strict))
     return [
         None if found is None else Table(each, tuple(found))
         for each, found in zip(paths, columns, strict=True)

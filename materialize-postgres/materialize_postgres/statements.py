@@ -23,10 +23,15 @@ def copy(table: str, columns: Sequence[TargetColumn]) -> str:
     return f"COPY {table} ({names(columns)}) FROM STDIN {CSV}"
 
 
-def create_staging(name: str, columns: Sequence[TargetColumn]) -> str:
-    """Create a temporary table that is empty at the end of each transaction."""
-    told = ", ".join(f"{quote(column.name)} {column.type.sql}" for column in columns)
-    return f"CREATE TEMPORARY TABLE {name} ({told}) ON COMMIT DELETE ROWS"
+def create_staging(name: str, like: str, columns: Sequence[TargetColumn]) -> str:
+    """Create a temporary table that is empty at the end of each transaction.
+
+    Its columns have the types that those of the table `like` have now.
+    """
+    return (
+        f"CREATE TEMPORARY TABLE {name} ON COMMIT DELETE ROWS AS "
+        f"SELECT {names(columns)} FROM {like} WITH NO DATA"
+    )
 
 
 def update_staged(into: Target, name: str) -> str:

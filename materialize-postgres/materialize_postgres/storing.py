@@ -37,11 +37,14 @@ ANALYZED_ROWS_MIN: Final = 1000
 
 @dataclass(slots=True)
 class Stream:
-    """Rows on their way into one table: `rows` are those of this transaction."""
+    """Rows on their way into one table: `rows` are those of this transaction.
+
+    A table that is temporary has columns as the one it is `staged_for`.
+    """
 
     table: str
     columns: tuple[TargetColumn, ...]
-    temporary: bool = True
+    staged_for: str = ""
     created: bool = False
     rows: int = 0
     waiting: list[bytes] = field(default_factory=list)
@@ -71,10 +74,11 @@ class Storing:
         values = (*into.keys, *into.values)
         self.key_rows = csv_rows(self.name, into.keys)
         self.rows = csv_rows(self.name, values)
-        self.new = Stream(POSTGRES.table(into.path), into.columns, temporary=False, created=True)
-        self.changed = Stream(f"flow_store_{self.index}", into.columns)
-        self.deleted = Stream(f"flow_delete_{self.index}", into.keys)
-        self.wanted = Stream(f"flow_load_{self.index}", into.keys)
+        table = POSTGRES.table(into.path)
+        self.new = Stream(table, into.columns, created=True)
+        self.changed = Stream(f"flow_store_{self.index}", into.columns, table)
+        self.deleted = Stream(f"flow_delete_{self.index}", into.keys, table)
+        self.wanted = Stream(f"flow_load_{self.index}", into.keys, table)
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -195,7 +199,8 @@ class CopyStrategy:
         if not stream.waiting:
             return
         if not stream.created:
-            self._session.execute(statements.create_staging(stream.table, stream.columns))
+            create = statements.create_staging(stream.table, stream.staged_for, stream.columns)
+            self._session.execute(create)
             stream.created = True
         waiting, stream.waiting = stream.waiting, []
         self._waiting_bytes -= stream.waiting_bytes
@@ -231,7 +236,9 @@ class CopyStrategy:
         after = WIDER[column.type.sql]
         log.info("widening column", table=storing.name, column=name, type=after.sql)
         self._send_all()
-        tables = [stream.table for stream in storing.streams if stream.temporary and stream.created]
+        tables = [
+            stream.table for stream in storing.streams if stream.staged_for and stream.created
+        ]
         [there] = existing_tables(self._session, [into.path])
         known = [each for each in (there.columns if there else ()) if each.name == name]
         if known and known[0].type == column.type.sql:

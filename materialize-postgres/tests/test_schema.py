@@ -44,6 +44,7 @@ VALUES = {
     "JSON": ("'{\"a\":1.0}'::json", '{"a":1.0}'),
     "JSONB": ("'{\"a\":1.0}'::jsonb", '{"a": 1.0}'),
     "TEXT": ("'AP8='", "AP8="),
+    "ENUM": ("'b'", "b"),
 }  # fmt: skip
 QUOTED = set(VALUES) - {"BIGINT", "NUMERIC", "DOUBLE PRECISION", "BOOLEAN", "JSON", "JSONB"}
 CAST = {
@@ -65,6 +66,7 @@ def expected(before: str, after: str) -> str:
 @pytest.mark.parametrize(("before", "after"), sorted(MIGRATIONS))
 def test_a_column_migrates_and_keeps_its_values(before: str, after: str, database):
     literal, _ = VALUES[before]
+    database.run("create type enum as enum ('a', 'b')")
     database.run(f"create table t (id bigint, v {before} not null)")
     database.run(f"insert into t values (1, {literal})")
     migrated(database, before, after)

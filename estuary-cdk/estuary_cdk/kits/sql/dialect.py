@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from estuary_cdk.kits.sql import enumerations
 from estuary_cdk.kits.sql.flattening import Kind, field_config, flat
 from estuary_cdk.kits.sql.readings import (
     BOOLEAN,
@@ -70,13 +71,16 @@ class TypeTable:
     `key_kinds` and `key_formats` first. `as_text` holds what a user asked to cast to a string,
     `document` whole documents, byte for byte, where objects have a type that keeps less, and
     `either` what is a number in one document and the string of one in another, where it matters
-    which it was.
+    which it was. `enumerated` chooses the type of a string that is always one of the given labels;
+    None where it is as any string is. A key is never such a column, for it couldn't become text
+    when the schema opens.
     """
 
     kinds: Mapping[Kind, ColumnType]
     as_text: ColumnType
     document: ColumnType | None = None
     either: ColumnType | None = None
+    enumerated: Callable[[tuple[str, ...]], ColumnType | None] | None = None
     formats: Mapping[str, ColumnType] = field(default_factory=dict)
     key_kinds: Mapping[Kind, ColumnType] = field(default_factory=dict)
     key_formats: Mapping[str, ColumnType] = field(default_factory=dict)
@@ -93,6 +97,8 @@ class TypeTable:
         found: list[ColumnType | None] = []
         if wanted.is_key:
             found = [self.key_formats.get(shape.format), self.key_kinds.get(shape.kind)]
+        elif self.enumerated is not None and (labels := enumerations.labels(wanted)):
+            found = [self.enumerated(labels)]
         found += [self.formats.get(shape.format), self.kinds.get(shape.kind)]
         return next((each for each in found if each is not None), None)
 
@@ -110,7 +116,7 @@ class Dialect:
     - `migrations[before, after]` is the expression, with `{}` for the old column, by which a column
       of one type becomes one of another; what isn't there needs a backfill.
     - `holds[existing, wanted]` is how the values of one type go into a column that is of another
-      and can stay so, because it holds all of them.
+      and can stay so, because it holds all of them. Both know an enumeration as `ENUM`.
     - `upsert(quote, keys, others)` ends an INSERT that overwrites the row of an equal key.
     - `drop_not_null` has `{table}` and `{column}`; None where tables must be rebuilt for it.
     - `alter_type` has `{table}`, `{column}`, `{type}` and `{value}`, how the new value is made;
@@ -166,11 +172,29 @@ class Dialect:
             return known.sql
         return Forbidden(f"{self.name} has no column for a field of type {flat(wanted).kind!s}")
 
-    def _fit(self, existing: Column, wanted: Column, _field: Field) -> Fit:
-        before, after = existing.type.upper(), wanted.type.upper()
-        if before == after or (before, after) in self.holds:
+    def held(self, existing: str, wanted: str) -> ColumnType | None:
+        """Return how the values of one type go into a column of another that holds them all."""
+        return self.holds.get((enumerations.family(existing), enumerations.family(wanted)))
+
+    def cast(self, existing: str, wanted: str) -> str | None:
+        """Return the expression by which a type becomes another, None where there is none."""
+        return self.migrations.get((enumerations.family(existing), enumerations.family(wanted)))
+
+    def _fit(self, existing: Column, wanted: Column, wanted_field: Field) -> Fit:
+        there = enumerations.labels_of(existing.type)
+        if there is not None:
+            # Whatever the wanted type is, a column that has all labels holds the field.
+            needed = enumerations.labels_of(wanted.type) or enumerations.labels(wanted_field)
+            if needed and not enumerations.missing(there, needed):
+                return Fit.COMPATIBLE
+            if enumerations.labels_of(wanted.type) is not None:
+                return Fit.MIGRATABLE
+        elif existing.type.upper() == wanted.type.upper():
             return Fit.COMPATIBLE
-        return Fit.MIGRATABLE if (before, after) in self.migrations else Fit.INCOMPATIBLE
+        if self.held(existing.type, wanted.type) is not None:
+            return Fit.COMPATIBLE
+        castable = self.cast(existing.type, wanted.type) is not None
+        return Fit.MIGRATABLE if castable else Fit.INCOMPATIBLE
 
 
 _JSON: Final = ColumnType("TEXT", JSON_TEXT)

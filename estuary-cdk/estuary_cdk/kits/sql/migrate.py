@@ -42,8 +42,13 @@ def relax(dialect: Dialect, path: Sequence[str], columns: Sequence[Column]) -> l
 
 
 def cast(dialect: Dialect, before: Column, after: Column) -> str:
-    """Return the expression of a column's value as another type."""
-    form = dialect.migrations[before.type.upper(), after.type.upper()]
+    """Return the expression of a column's value as another type.
+
+    Raises ContractError for a change that isn't among the dialect's migrations.
+    """
+    form = dialect.cast(before.type, after.type)
+    if form is None:
+        raise ContractError(f"can't make {after.type} of {before.type}: {dialect.name} has no cast")
     return form.replace("{}", dialect.quote(before.name))
 
 

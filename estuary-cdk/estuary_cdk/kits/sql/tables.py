@@ -40,7 +40,7 @@ def target(dialect: Dialect, binding: Binding[Any], existing: Table | None = Non
     Raises ConfigError for a field that can't have a column, which validation never lets through.
     """
 
-    there = {column.name: column.type.upper() for column in existing.columns} if existing else {}
+    there = {column.name: column.type for column in existing.columns} if existing else {}
 
     def found(field: Field) -> str:
         return there.get(field.column, "")
@@ -49,7 +49,7 @@ def target(dialect: Dialect, binding: Binding[Any], existing: Table | None = Non
         known = dialect.types.of(field)
         if known is None:
             raise ConfigError(f"can't materialize field {field.name!r}: {dialect.name} has no type")
-        return TargetColumn(field.column, dialect.holds.get((found(field), known.sql), known))
+        return TargetColumn(field.column, dialect.held(found(field), known.sql) or known)
 
     return Target(
         path=binding.path,

@@ -105,11 +105,12 @@ def test_rows_of_a_database_and_their_changes_become_rows():
     assert out.splitlines()[-1] == "source-postgres (dev): all 20 rows are as expected"
 
 
-def test_files_of_every_kind_in_a_bucket_become_rows():
-    process = start("run.sh", CONNECTOR="source-s3")
+@pytest.mark.parametrize("connector", ["source-s3", "source-files"])
+def test_files_of_every_kind_in_a_store_become_rows(connector):
+    process = start("run.sh", CONNECTOR=connector)
     out = ended(process)
     assert process.returncode == 0, out
-    assert out.splitlines()[-1] == "source-s3 (dev): all 20 rows are as expected"
+    assert out.splitlines()[-1] == f"{connector} (dev): all 20 rows are as expected"
 
 
 @pytest.mark.parametrize("connector", ["materialize-sqlite", "materialize-postgres"])

@@ -2,16 +2,24 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
 from estuary_cdk.config import EndpointConfig, Secret, Settings, setting
-from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.files import ParserOptions, Selection
+from estuary_cdk.kits.files.choices import (
+    Following,
+    Pattern,
+    chosen,
+    match_setting,
+    parser_setting,
+    prefix_of,
+    prefix_setting,
+    prefixes_setting,
+    streams_of,
+)
 
 SSE_KEY_BYTES = 32
 
@@ -66,16 +74,9 @@ class Environment(Settings):
 Credentials = AccessKey | Role | Anonymous | Environment
 
 
-class Advanced(Settings):
+class Advanced(Following):
     """Rarely needed settings."""
 
-    ascending_keys: bool = setting(
-        False,
-        alias="ascendingKeys",
-        title="Ascending Keys",
-        description="Files are only ever added, each with a key greater than all before: listing "
-        "begins behind the last one read. Changes of older files aren't seen.",
-    )
     endpoint: str | None = setting(
         None,
         title="Endpoint",
@@ -101,32 +102,6 @@ class Advanced(Settings):
         title="SSE-C Key",
         description="The key of 32 bytes, in base64, that files are encrypted with (SSE-C).",
     )
-    minimum_modified: datetime | None = setting(
-        None,
-        alias="minimumModified",
-        title="Minimum Modified Time",
-        description="Files last modified before this time are left out, like 2026-01-31T00:00:00Z.",
-    )
-    on_delete: Literal["keep", "delete"] = setting(
-        "keep",
-        alias="onDelete",
-        title="Deleted Files",
-        description="Whether the documents of a file that was deleted are kept or deleted.",
-    )
-    on_error: Literal["stop", "skip"] = setting(
-        "stop",
-        alias="onError",
-        title="Unreadable Files",
-        description="Whether a file that can't be read stops the capture or is left out until it "
-        "changes, which the status tells.",
-    )
-
-    @field_validator("minimum_modified")
-    @classmethod
-    def _has_offset(cls, moment: datetime | None) -> datetime | None:
-        if moment is not None and moment.tzinfo is None:
-            raise ValueError("the time has no offset from UTC; write it like 2026-01-31T00:00:00Z")
-        return moment
 
     @field_validator("sse_customer_key")
     @classmethod
@@ -150,36 +125,16 @@ class Config(EndpointConfig):
         "us-east-1", title="Region", description="Region of the bucket, such as eu-central-1."
     )
     bucket: str = setting(title="Bucket", description="Name of the bucket.", pattern="^[^/]+$")
-    prefix: str = setting(
-        "",
-        title="Prefix",
-        description="Only files whose keys begin with this are captured, such as exports/. All of "
-        "them when left out.",
-    )
-    prefixes: tuple[str, ...] = setting(
-        default_factory=tuple,
-        title="Prefixes",
-        description="Several prefixes, each a stream of its own, instead of one.",
-    )
-    match_keys: str | None = setting(
-        None,
-        alias="matchKeys",
-        title="Match Keys",
-        format="regex",
-        description="Only files whose whole key contains a match of this regular expression are "
-        "captured, such as \\.csv$.",
-    )
+    prefix: str = prefix_setting()
+    prefixes: tuple[str, ...] = prefixes_setting()
+    match_keys: Pattern | None = match_setting("matchKeys")
     credentials: Credentials = setting(
         default_factory=Environment,
         discriminator="auth_type",
         title="Credentials",
         description="Who asks for the files.",
     )
-    parser: ParserOptions = setting(
-        default_factory=ParserOptions,
-        title="Parser",
-        description="How the files are read. Detected when left out.",
-    )
+    parser: ParserOptions = parser_setting()
     advanced: Advanced = setting(
         default_factory=Advanced,
         title="Advanced",
@@ -204,36 +159,14 @@ class Config(EndpointConfig):
             }
         return config
 
-    @field_validator("match_keys")
-    @classmethod
-    def _is_pattern(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(f"{pattern!r} isn't a regular expression: {error}") from None
-        return pattern
-
 
 def streams(config: Config) -> Sequence[str]:
     """Return the names of the streams to discover: the bucket, then a prefix."""
-    prefixes = config.prefixes or (config.prefix,)
-    return [f"{config.bucket}/{prefix.lstrip('/')}" for prefix in prefixes]
+    return streams_of(config.bucket, config.prefix, config.prefixes)
 
 
 def selection(config: Config, stream: str) -> Selection:
     """Return which files a stream has; ConfigError for one of another bucket."""
-    bucket, _, prefix = stream.lstrip("/").partition("/")
-    if bucket != config.bucket:
-        raise ConfigError(
-            f"can't capture stream {stream!r}: the config has bucket {config.bucket!r}",
-            hint=f"a stream begins with {config.bucket + '/'!r}",
-        )
-    return Selection(
-        prefix=prefix,
-        root=f"{bucket}/",
-        match=re.compile(config.match_keys) if config.match_keys else None,
-        since=config.advanced.minimum_modified,
-        parser=config.parser,
-        on_delete=config.advanced.on_delete,
-        on_error=config.advanced.on_error,
-    )
+    prefix = prefix_of(stream, config.bucket, "bucket")
+    root = f"{config.bucket}/"
+    return chosen(prefix, root, config.match_keys, config.parser, config.advanced)

@@ -54,12 +54,12 @@ every_type tests/every-type"
 materialize "by default" "$CONNECTOR_CONFIG" \
   "$tables${DELTA_RESOURCE:+$'\n'simple_delta tests/simple delta}"
 if [ -n "${HARD_DELETE_CONFIG:-}" ]; then
-  SUFFIX="_hard$SUFFIX"
+  SUFFIX="_h$SUFFIX"
   materialize "deleting rows" "$HARD_DELETE_CONFIG" "$tables"
 fi
 
 # What differs from run to run isn't part of the snapshot.
-sed -e "s/_hard_[0-9A-Fa-f]\{8\}_flow_test_[0-9]*//gI" -e "s/_[0-9a-f]\{8\}_flow_test_[0-9]*//gI" \
+sed -e "s/_h_[0-9A-Fa-f]\{8\}_flow_test_[0-9]*//gI" -e "s/_[0-9a-f]\{8\}_flow_test_[0-9]*//gI" \
   -e "s#$TEMP_DIR#TEMP_DIR#g" "$TEMP_DIR/actual.txt" >"$TEMP_DIR/snapshot.txt"
 if [ "${UPDATE_SNAPSHOTS:-}" = true ]; then
   cp "$TEMP_DIR/snapshot.txt" "$case_dir/snapshot.txt"

@@ -3,11 +3,14 @@
     with ssh() as server:
         dial_through(server.endpoint, server.private_key)
 
+With a directory it serves the files there over SFTP, and takes a password too.
+
 It can forget connections, refuse to forward, and go away and come back.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import asyncssh
@@ -15,6 +18,7 @@ import asyncssh
 from estuary_cdk.transport import LoopThread
 
 USER: Final = "tunnel"
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - a test's
 HOST: Final = "127.0.0.1"
 
 
@@ -24,6 +28,12 @@ class _Guard(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._server.connections.append(conn)
+
+    def password_auth_supported(self) -> bool:
+        return self._server.files is not None
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return (username, password) == (USER, PASSWORD)
 
     def connection_requested(
         self,
@@ -44,7 +54,8 @@ class _Guard(asyncssh.SSHServer):
 class SshServer:
     """A running server. `private_key` logs `USER` in; `host_key` is the server's, in public."""
 
-    def __init__(self, thread: LoopThread) -> None:
+    def __init__(self, thread: LoopThread, files: Path | None) -> None:
+        self.files = files
         self._thread = thread
         self._own = asyncssh.generate_private_key("ssh-ed25519")
         self._clients = asyncssh.generate_private_key("ssh-ed25519")
@@ -58,6 +69,11 @@ class SshServer:
     def endpoint(self) -> str:
         """Where it is, as a config of a tunnel says it."""
         return f"ssh://{USER}@{HOST}:{self._port}"
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{HOST}:{self._port}"
 
     @property
     def private_key(self) -> str:
@@ -104,8 +120,12 @@ class SshServer:
             server_factory=lambda: _Guard(self),
             server_host_keys=[self._own],
             authorized_client_keys=authorized,
+            sftp_factory=self._sftp if self.files else None,
         )
         self._port = self._acceptor.get_port()
+
+    def _sftp(self, channel: "asyncssh.SSHServerChannel[bytes]") -> asyncssh.SFTPServer:
+        return asyncssh.SFTPServer(channel, chroot=str(self.files).encode())
 
     async def _stop(self) -> None:
         if self._acceptor is not None:
@@ -116,11 +136,11 @@ class SshServer:
 
 
 @contextmanager
-def ssh() -> Iterator[SshServer]:
+def ssh(files: Path | None = None) -> Iterator[SshServer]:
     """Run a server for the block."""
     asyncssh.set_log_level("ERROR")
     thread = LoopThread("ssh server")
-    server = SshServer(thread)
+    server = SshServer(thread, files)
     thread.start()
     try:
         server.start()

@@ -4,18 +4,26 @@ import socket
 
 import asyncssh
 
+from estuary_cdk.config import Secret
 from estuary_cdk.errors import CdkError, ConfigError, TransientError
 from estuary_cdk.kits.tunnel.config import SshForwarding
 
 
-def private_key(settings: SshForwarding) -> asyncssh.SSHKey:
+def private_key(secret: Secret, setting: str = "privateKey") -> asyncssh.SSHKey:
     """Read the key of a config; raises ConfigError that says what it is instead."""
-    text = settings.private_key.get_secret_value().strip() + "\n"
+    text = secret.get_secret_value().strip() + "\n"
     try:
         return asyncssh.import_private_key(text)
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         reason, hint = _unreadable(text, str(error))
-        raise ConfigError(f"can't use privateKey: {reason}", hint=hint) from error
+        raise ConfigError(f"can't use {setting}: {reason}", hint=hint) from error
+
+
+def is_trusted(key: asyncssh.SSHKey, expected: str) -> bool:
+    """Tell whether a server's key is the expected one: a public key, or its fingerprint."""
+    if expected.startswith("SHA256:"):
+        return expected.rstrip("=") == key.get_fingerprint().rstrip("=")
+    return key.export_public_key().decode().split()[:2] == expected.split()[:2]
 
 
 def _unreadable(text: str, said: str) -> tuple[str, str]:
@@ -31,12 +39,27 @@ def _unreadable(text: str, said: str) -> tuple[str, str]:
     )
 
 
-def unreached(error: BaseException, settings: SshForwarding, key: asyncssh.SSHKey) -> CdkError:
-    """Return what it means that no connection to the SSH server came about."""
-    user, host, port = settings.login
+def unreached(
+    error: BaseException,
+    login: tuple[str, str, int],
+    key: asyncssh.SSHKey | None,
+    setting: str = "sshEndpoint",
+) -> CdkError:
+    """Return what it means that no connection to the SSH server came about.
+
+    `login` is user, host and port; without a `key`, a password was tried; `setting` is the name of
+    the setting that has the address.
+    """
+    user, host, port = login
     verb = f"can't connect to SSH server {host}:{port}"
     match error:
+        case asyncssh.PermissionDenied() if key is None:
+            return ConfigError(
+                f"{verb}: it doesn't accept the password of user {user!r}",
+                hint="check username and password",
+            )
         case asyncssh.PermissionDenied():
+            assert key is not None
             public = key.export_public_key().decode().strip()
             return ConfigError(
                 f"{verb}: it doesn't accept the key for user {user!r}",
@@ -53,18 +76,18 @@ def unreached(error: BaseException, settings: SshForwarding, key: asyncssh.SSHKe
             )
         case asyncssh.ProtocolError():
             return ConfigError(
-                f"{verb}: what answers there isn't an SSH server", hint="check sshEndpoint"
+                f"{verb}: what answers there isn't an SSH server", hint=f"check {setting}"
             )
         case socket.gaierror() if error.errno != socket.EAI_AGAIN:
-            return ConfigError(f"{verb}: there is no host of that name", hint="check sshEndpoint")
+            return ConfigError(f"{verb}: there is no host of that name", hint=f"check {setting}")
         case ConnectionRefusedError():
             return TransientError(
-                f"{verb}: nothing answers at that port", hint="check sshEndpoint and firewalls"
+                f"{verb}: nothing answers at that port", hint=f"check {setting} and firewalls"
             )
         case TimeoutError():
             return TransientError(
                 f"{verb}: it doesn't answer",
-                hint="check sshEndpoint, and that its firewall lets the connector in",
+                hint=f"check {setting}, and that its firewall lets the connector in",
             )
         case asyncssh.DisconnectError():
             return TransientError(f"{verb}: {error.reason or 'the connection was lost'}")

@@ -54,7 +54,7 @@ class Tunnel:
 
     def __init__(self, settings: SshForwarding, host: str, port: int) -> None:
         self._settings = settings
-        self._key = failures.private_key(settings)
+        self._key = failures.private_key(settings.private_key)
         self._goal = (host, port)
         self._thread = LoopThread("tunnel")
         self._connecting = asyncio.Lock()
@@ -92,10 +92,7 @@ class Tunnel:
             _, host, port = self._settings.login
             log.info("host key accepted", host=host, port=port, fingerprint=fingerprint)
             self._host_key = fingerprint
-        if self._host_key.startswith("SHA256:"):
-            return self._host_key.rstrip("=") == fingerprint.rstrip("=")
-        public = key.export_public_key().decode().split()[:2]
-        return public == self._host_key.split()[:2]
+        return failures.is_trusted(key, self._host_key)
 
     def ended(self, error: BaseException | None) -> None:
         """Take note that the SSH connection is gone; the next to dial makes another."""
@@ -151,7 +148,7 @@ class Tunnel:
                 try:
                     self._connection = await asyncssh.connect(host, port, **self._options(user))
                 except Exception as error:
-                    raise failures.unreached(error, self._settings, self._key) from error
+                    raise failures.unreached(error, self._settings.login, self._key) from error
                 log.info("tunnel connected", host=host, port=port)
             return self._connection
 

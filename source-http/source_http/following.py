@@ -7,6 +7,7 @@ doesn't keep the others from being captured: it is raised at the end.
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from estuary_cdk.kits.files import (
     Version,
     plan,
     read_through,
+    stretches,
     validators,
 )
 from estuary_cdk.kits.files.intervals import length
@@ -163,7 +165,8 @@ class _Following:
         reader = FileReader(self._name, self.stream.parser, hints(file.headers))
         sweep.advance(prologue(file.headers))
         try:
-            whole = await read_through(file.blocks, sweep, reader, outbox, self._name)
+            content = stretches(file.blocks, reader)
+            whole = await read_through(content, sweep, outbox, self._name)
         except ContentChanged as error:
             log.warning("download starts again", stream=self.stream.name, reason=str(error))
             await outbox.flush()
@@ -177,8 +180,10 @@ class _Following:
         self._report(sweep, reader, outbox)
         return None
 
-    async def _commit(self, documents: list[bytes], patch: Patch) -> None:
+    async def _commit(self, documents: list[bytes], patch: Patch, schemas: Sequence[bytes]) -> None:
         async with self.session.transaction() as transaction:
+            for schema in schemas:
+                await transaction.sourced_schema(self.binding, schema)
             await transaction.emit(self.binding, documents)
             transaction.checkpoint(self.binding, BindingPatch({"sweep": patch}))
 

@@ -4,11 +4,14 @@ import base64
 import gzip
 import io
 import zipfile
+from datetime import datetime
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from estuary_cdk.kits.files import outbox, stores
+from estuary_cdk.kits.files import outbox, ranged, stores
 from estuary_cdk.testing.runtime import after_checkpoints
 
 CSV = b"id,name,score\n1,ann,1.50\n2,bob,\n"
@@ -87,6 +90,22 @@ async def test_every_kind_of_file_is_read(bucket):
     assert sorted(document["id"] for document in bucket.collection()) == [0, 1, 2, 3, 4, 5]
     files = {msgspec.json.decode(raw)["_meta"]["file"] for _, raw in bucket.documents}
     assert f"{bucket.name}/a.zip/one.csv" in files
+
+
+async def test_a_parquet_file_is_read_by_ranges_and_tells_its_schema(bucket, monkeypatch):
+    monkeypatch.setattr(stores, "RANGE_BYTES", 5_000)
+    monkeypatch.setattr(ranged, "BLOCK_BYTES", 5_000)
+    made = io.BytesIO()
+    pq.write_table(pa.table({"id": range(9_000), "at": [datetime(2026, 1, 1)] * 9_000}), made)
+    bucket.put("f.parquet", made.getvalue())
+    session = await bucket.run()
+    found = bucket.collection()
+    assert len(found) == 9_000
+    assert {document["at"] for document in found} == {"2026-01-01T00:00:00Z"}
+    [(_, schema)] = session.schemas
+    properties = msgspec.json.decode(schema)["properties"]
+    assert properties["id"] == {"type": "integer"}
+    assert properties["at"] == {"type": "string", "format": "date-time"}
 
 
 async def test_several_prefixes_are_several_bindings(bucket):

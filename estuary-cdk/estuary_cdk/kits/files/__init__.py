@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from estuary_cdk.kits.files.detection import Hints
+    from estuary_cdk.kits.files.fetching import Stretch, contents, stretches
     from estuary_cdk.kits.files.following import Selection
     from estuary_cdk.kits.files.options import CsvOptions, FormatOptions, ParserOptions
     from estuary_cdk.kits.files.outbox import Outbox, read_through
@@ -38,6 +39,11 @@ else:
         __name__,
         {
             "detection": ("Hints",),
+            "fetching": (
+                "Stretch",
+                "contents",
+                "stretches",
+            ),
             "following": ("Selection",),
             "options": (
                 "CsvOptions",
@@ -96,13 +102,16 @@ __all__ = [
     "Step",
     "Store",
     "StoredFile",
+    "Stretch",
     "Sweep",
     "SweepState",
     "Version",
+    "contents",
     "document_schema",
     "key_of",
     "plan",
     "read_through",
     "stamped",
+    "stretches",
     "validators",
 ]

@@ -17,11 +17,12 @@ from enum import Enum
 
 import orjson
 
+from estuary_cdk.kits.files.names import RESERVED_NAME, unique_names
+
 NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
 A_NUMBER = re.compile(NUMBER)
 ALL_NUMBERS = re.compile(rf"(?:{NUMBER}\n)*+{NUMBER}")
 BOOLEANS = {"true", "false"}
-RESERVED_NAME = "_meta"
 
 
 class Kind(Enum):
@@ -48,17 +49,8 @@ def column_names(header: Sequence[str]) -> tuple[str, ...]:
     Names lose surrounding blanks; an empty one becomes column_<position from 1>. A name that
     occurred before, or `_meta`, which is ours, gets the first free of _2, _3, ... appended.
     """
-    taken = {RESERVED_NAME}
-    names = []
-    for position, cell in enumerate(header, start=1):
-        stem = name = cell.strip() or f"column_{position}"
-        repetition = 1
-        while name in taken:
-            repetition += 1
-            name = f"{stem}_{repetition}"
-        taken.add(name)
-        names.append(name)
-    return tuple(names)
+    stems = [cell.strip() or f"column_{at}" for at, cell in enumerate(header, start=1)]
+    return unique_names(stems, reserved=(RESERVED_NAME,))
 
 
 def json_rows(

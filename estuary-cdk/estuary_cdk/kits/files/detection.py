@@ -49,32 +49,19 @@ def compression_of(head: bytes) -> str:
     return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "none")
 
 
-def format_of(
-    file: str,
-    hints: Hints,
-    head: bytes,
-    by_suffix: dict[str, str],
-    by_media_type: dict[str, str],
-) -> str:
-    """Return the name of the format of `file`, whose decompressed content begins with `head`.
+def suffix_of(file: str) -> str:
+    """Return the last extension of a file's name in lower case, those of compressions left out."""
+    suffixes = [suffix.lower() for suffix in PurePosixPath(file).suffixes]
+    while suffixes and suffixes[-1] in COMPRESSION_SUFFIXES:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def text_format_of(file: str, head: bytes) -> str:
+    """Return the name of the format of a text file that begins with `head`, by how it begins.
 
     Raises DataError where nothing tells.
     """
-    path = PurePosixPath(file)
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in COMPRESSION_SUFFIXES:
-        suffixes.pop()
-    if suffixes and suffixes[-1] in by_suffix:
-        return by_suffix[suffixes[-1]]
-    media_type = hints.media_type
-    if media_type in by_media_type:
-        return by_media_type[media_type]
-    if media_type.endswith("+json"):
-        return "json"
-    return _format_of_text(file, head)
-
-
-def _format_of_text(file: str, head: bytes) -> str:
     start = head.decode("utf-8", "ignore").lstrip("\ufeff").lstrip()
     if start.startswith(("{", "[")):
         return "json"

@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Literal
 
 from estuary_cdk.errors import CdkError, DataError, TransientError
+from estuary_cdk.kits.files.fetching import contents
 from estuary_cdk.kits.files.folder import Folder, Work, version_of
 from estuary_cdk.kits.files.options import ParserOptions
 from estuary_cdk.kits.files.outbox import Commit, Outbox, read_through
 from estuary_cdk.kits.files.reading import FileReader
-from estuary_cdk.kits.files.stores import FileChanged, Store, StoredFile, blocks
+from estuary_cdk.kits.files.stores import FileChanged, Store, StoredFile
 from estuary_cdk.kits.files.sweep import Sweep
 from estuary_cdk.logs import get_logger
 
@@ -174,8 +175,8 @@ class Following:
         name = self._name(work.path)
         sweep = self.folder.sweep(work, name)
         reader = FileReader(name, self.selection.parser, work.file.hints)
-        async with aclosing(blocks(self.store, work.file)) as content:
-            if not await read_through(content, sweep, reader, outbox, work.path):
+        async with aclosing(contents(self.store, work.file, reader)) as stretches:
+            if not await read_through(stretches, sweep, outbox, work.path):
                 self.folder.start_over(work.path)
                 return False
         self.outcome.read += 1

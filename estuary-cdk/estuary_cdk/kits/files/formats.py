@@ -1,13 +1,16 @@
-"""The formats: adding one is a parser and a row in `FORMATS`."""
+"""The formats: adding one is a function that opens a file of it and a row in `FORMATS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from estuary_cdk.kits.files.arrow_files import FEATHER_1_MAGIC, FILE_MAGIC, arrow, parquet
 from estuary_cdk.kits.files.csv_rows import CsvRows
+from estuary_cdk.kits.files.detection import Hints, suffix_of, text_format_of
 from estuary_cdk.kits.files.json_items import JsonItems
 from estuary_cdk.kits.files.jsonl import JsonLines
-from estuary_cdk.kits.files.options import CsvOptions, ParserOptions
+from estuary_cdk.kits.files.options import AutoFormat, CsvOptions, ParserOptions
+from estuary_cdk.kits.files.tables import TableReader
 
 
 class Parser(Protocol):
@@ -22,17 +25,25 @@ class Parser(Protocol):
     def finish(self) -> list[bytes]: ...
 
 
-Opener = Callable[[str, str, ParserOptions], Parser]  # file, encoding, options
+Opener = Callable[[str, str, ParserOptions], Parser]
+"""Opens a parser: the file's name, its encoding, and options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: what tells it, and how it is parsed."""
+    """One format: what tells it, and how it is read.
+
+    `magic` are the first bytes that only files of this format have; `zipped` formats are zip
+    archives themselves. Exactly one of `open`, for what can be read from front to back, and `seek`.
+    """
 
     name: str
     suffixes: tuple[str, ...]
-    media_types: tuple[str, ...]
-    open: Opener
+    media_types: tuple[str, ...] = ()
+    magic: tuple[bytes, ...] = ()
+    open: Opener | None = None
+    seek: TableReader | None = None
+    zipped: bool = False
 
 
 def _csv(file: str, encoding: str, options: ParserOptions) -> Parser:
@@ -55,16 +66,53 @@ def _jsonl(file: str, encoding: str, _: ParserOptions) -> Parser:
 
 
 FORMATS = (
-    Format("csv", (".csv",), ("text/csv", "application/csv"), _csv),
-    Format("tsv", (".tsv", ".tab"), ("text/tab-separated-values",), _tsv),
-    Format("json", (".json", ".geojson"), ("application/json", "text/json"), _json),
+    Format("csv", (".csv",), ("text/csv", "application/csv"), open=_csv),
+    Format("tsv", (".tsv", ".tab"), ("text/tab-separated-values",), open=_tsv),
+    Format("json", (".json", ".geojson"), ("application/json", "text/json"), open=_json),
     Format(
         "jsonl",
         (".jsonl", ".ndjson", ".jsonlines"),
         ("application/x-ndjson", "application/jsonl", "application/x-jsonlines"),
-        _jsonl,
+        open=_jsonl,
+    ),
+    Format(
+        "parquet",
+        (".parquet", ".parq"),
+        ("application/vnd.apache.parquet",),
+        (b"PAR1",),
+        seek=parquet,
+    ),
+    Format(
+        "arrow",
+        (".arrow", ".arrows", ".feather", ".ipc"),
+        ("application/vnd.apache.arrow.file", "application/vnd.apache.arrow.stream"),
+        (FILE_MAGIC, FEATHER_1_MAGIC),
+        seek=arrow,
     ),
 )
 BY_NAME = {row.name: row for row in FORMATS}
-BY_SUFFIX = {suffix: row.name for row in FORMATS for suffix in row.suffixes}
-BY_MEDIA_TYPE = {media: row.name for row in FORMATS for media in row.media_types}
+BY_SUFFIX = {suffix: row for row in FORMATS for suffix in row.suffixes}
+BY_MEDIA_TYPE = {media: row for row in FORMATS for media in row.media_types}
+BY_MAGIC = {magic: row for row in FORMATS for magic in row.magic}
+
+
+def format_named(file: str, hints: Hints, options: ParserOptions) -> Format | None:
+    """Return the format that options, a file's name or its content type say; None if none does."""
+    if not isinstance(options.format, AutoFormat):
+        return BY_NAME[options.format.type]
+    named = BY_SUFFIX.get(suffix_of(file)) or BY_MEDIA_TYPE.get(hints.media_type)
+    if named is None and hints.media_type.endswith("+json"):
+        return BY_NAME["json"]
+    return named
+
+
+def format_of(file: str, hints: Hints, options: ParserOptions, head: bytes) -> Format:
+    """Return the format of `file`, whose decompressed content begins with `head`.
+
+    Raises DataError where nothing tells.
+    """
+    named = format_named(file, hints, options)
+    if named is not None:
+        return named
+    known = (row for magic, row in BY_MAGIC.items() if head.startswith(magic))
+    return next(known, None) or BY_NAME[text_format_of(file, head)]

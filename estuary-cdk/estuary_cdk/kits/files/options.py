@@ -90,7 +90,19 @@ class JsonLinesFormat(Settings):
     type: Literal["jsonl"] = setting("jsonl", title="Type")
 
 
-FormatOptions = AutoFormat | CsvFormat | JsonFormat | JsonLinesFormat
+class ParquetFormat(Settings):
+    """Parquet."""
+
+    type: Literal["parquet"] = setting("parquet", title="Type")
+
+
+class ArrowFormat(Settings):
+    """Arrow files and streams, and Feather of version 2."""
+
+    type: Literal["arrow"] = setting("arrow", title="Type")
+
+
+FormatOptions = AutoFormat | CsvFormat | JsonFormat | JsonLinesFormat | ParquetFormat | ArrowFormat
 """The format of a file: detected, or chosen with its options."""
 
 
@@ -108,6 +120,11 @@ class ParserOptions(Settings):
         title="Format",
         description="The format of the records. Detected when left out.",
     )
+
+    @property
+    def encoding(self) -> str | None:
+        """The character encoding that the user set."""
+        return self.csv.encoding
 
     @property
     def csv(self) -> CsvOptions:

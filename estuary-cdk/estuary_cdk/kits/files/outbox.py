@@ -5,17 +5,21 @@ moment, what each of their sweeps says. Small files share checkpoints, large one
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from typing import Final
 
-from estuary_cdk.kits.files.reading import FileReader
+from estuary_cdk.kits.files.fetching import Stretch
 from estuary_cdk.kits.files.sweep import Patch, Sweep, combined
 
 CHECKPOINT_BYTES: Final = 4 << 20
 CHECKPOINT_DOCUMENTS: Final = 50_000
+SCHEMAS_MAX: Final = 100
 
-Commit = Callable[[list[bytes], Patch], Awaitable[None]]
-"""Makes documents durable together with a patch of state; called for one checkpoint at a time."""
+Commit = Callable[[list[bytes], Patch, Sequence[bytes]], Awaitable[None]]
+"""Makes documents durable together with a patch of state; called for one checkpoint at a time.
+
+Last come the sourced schemas that files of these documents have told and none before.
+"""
 
 
 class Outbox:
@@ -39,6 +43,8 @@ class Outbox:
         self._bytes = 0
         self._patch: Patch = {}
         self._open: dict[str, Sweep] = {}
+        self._told: set[bytes] = set()
+        self._schemas: list[bytes] = []
         self._lock = asyncio.Lock()
 
     async def put(self, path: str, sweep: Sweep, documents: list[bytes]) -> None:
@@ -49,6 +55,12 @@ class Outbox:
         self._open[path] = sweep
         self._take(documents)
         await self._flush_if_due()
+
+    def tell(self, schema: bytes) -> None:
+        """Have the next checkpoint tell a sourced schema, unless one has, or `SCHEMAS_MAX` have."""
+        if schema not in self._told and len(self._told) < SCHEMAS_MAX:
+            self._told.add(schema)
+            self._schemas.append(schema)
 
     async def put_all(self, path: str, documents: list[bytes], patch: Patch) -> None:
         """Take documents with the patch of the state that is kept, which says all of this path."""
@@ -81,30 +93,30 @@ class Outbox:
         for path, sweep in self._open.items():
             patch = combined(patch, self._advanced(path, sweep.patch()))
         patch = combined(patch, self._settled())
-        documents = self._documents
+        documents, schemas = self._documents, self._schemas
+        self._schemas = []
         self._documents, self._bytes, self._patch, self._open = [], 0, {}, {}
-        if documents or patch:
+        if documents or patch or schemas:
             self.total += len(documents)
-            await self._commit(documents, patch)
+            await self._commit(documents, patch, schemas)
 
 
 async def read_through(
-    blocks: AsyncIterable[bytes], sweep: Sweep, reader: FileReader, outbox: Outbox, path: str
+    stretches: AsyncIterable[Stretch], sweep: Sweep, outbox: Outbox, path: str
 ) -> bool:
     """Read a file to its end; False when the sweep diverged, with nothing more emitted.
 
     The caller then finishes the sweep, or begins anew.
     """
-    async for block in blocks:
+    async for stretch in stretches:
         if not sweep.diverged:
-            sweep.advance(block)
+            sweep.advance(stretch.proof)
+        if stretch.last:
+            sweep.end()
         if sweep.diverged:
             return False
-        for records in reader.feed(block):
+        for records in stretch.records:
+            if records.schema is not None:
+                outbox.tell(records.schema)
             await outbox.put(path, sweep, sweep.documents(records))
-    sweep.end()
-    if sweep.diverged:
-        return False
-    for records in reader.finish():
-        await outbox.put(path, sweep, sweep.documents(records))
     return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from estuary_cdk.kits.files.compression import (
     BZIP2,
@@ -13,10 +14,11 @@ from estuary_cdk.kits.files.compression import (
     Part,
     Plain,
 )
-from estuary_cdk.kits.files.detection import HEAD_BYTES, Hints, compression_of, format_of
+from estuary_cdk.kits.files.detection import HEAD_BYTES, Hints, compression_of
 from estuary_cdk.kits.files.encoding import encoding_of
-from estuary_cdk.kits.files.formats import BY_MEDIA_TYPE, BY_NAME, BY_SUFFIX, Parser
-from estuary_cdk.kits.files.options import AutoFormat, ParserOptions
+from estuary_cdk.kits.files.formats import Parser, format_named, format_of
+from estuary_cdk.kits.files.options import ParserOptions
+from estuary_cdk.kits.files.spool import Spool
 from estuary_cdk.kits.files.zip_entries import ZipEntries
 
 DECOMPRESSORS: dict[str, Callable[[str], Decompressor]] = {
@@ -34,12 +36,13 @@ class Records:
     """Consecutive records of one file; `first` is the offset of the first, counted from 0.
 
     `file` is the name the reader was given; for an entry of an archive its own name follows, after
-    a slash.
+    a slash. `schema` is the sourced schema of their documents where the file tells one.
     """
 
     file: str
     first: int
     bodies: list[bytes]
+    schema: bytes | None = None
 
 
 class FileReader:
@@ -78,14 +81,45 @@ class FileReader:
         yield from self._parts(self._opened().finish())
         yield from self._close_file()
 
+    @property
+    def may_seek(self) -> bool:
+        """Whether the file, by all but its content, may be one that is read by seeking."""
+        named = format_named(self._name, self._hints, self._options)
+        return named is None or named.seek is not None
+
+    def seeks(self, head: bytes) -> bool:
+        """Tell whether a file that begins with `head` is to be read by `rows`, not by `feed`."""
+        if self._compression(head) != "none":
+            return False
+        return format_of(self._name, self._hints, self._options, head).seek is not None
+
+    def rows(self, head: bytes, content: BinaryIO) -> Iterator[Records]:
+        """Read a file that `seeks`, given as one to seek in; nothing is to be fed then."""
+        seek = format_of(self._name, self._hints, self._options, head).seek
+        assert seek is not None
+        table = seek(self._name, content, self._options)
+        first = 0
+        for bodies in table.batches:
+            yield Records(self._name, first, bodies, table.schema)
+            first += len(bodies)
+
+    def _compression(self, head: bytes) -> str:
+        if self._options.compression is not None:
+            return self._options.compression
+        found = compression_of(head)
+        if found == "zip":
+            named = format_named(self._name, self._hints, self._options)
+            if named is not None and named.zipped:
+                return "none"
+        return found
+
     def _pending(self, block: bytes) -> bytes:
         pending, self._head = self._head or block, b""
         return pending
 
     def _opened(self) -> Decompressor:
         if self._decompressor is None:
-            compression = self._options.compression or compression_of(self._head)
-            self._decompressor = DECOMPRESSORS[compression](self._name)
+            self._decompressor = DECOMPRESSORS[self._compression(self._head)](self._name)
         return self._decompressor
 
     def _parts(self, parts: Iterator[Part]) -> Iterator[Records]:
@@ -116,7 +150,7 @@ class _PlainFile:
         self._hints = hints
         self._head: list[bytes] = []
         self._head_bytes = 0
-        self._parser: Parser | None = None
+        self._parser: Parser | Spool | None = None
         self._records = 0
 
     @property
@@ -130,8 +164,9 @@ class _PlainFile:
             if self._head_bytes < HEAD_BYTES:
                 return
             block = b"".join(self._head)
+            self._head = []
             self._parser = self._open(block[:HEAD_BYTES])
-        yield from self._numbered(self._parser.feed(block))
+        yield from self._fed(self._parser, block)
 
     def finish(self) -> Iterator[Records]:
         if self._parser is None:
@@ -139,19 +174,33 @@ class _PlainFile:
             if not head:
                 return  # an empty file has no records, whatever its format
             self._parser = self._open(head)
-            yield from self._numbered(self._parser.feed(head))
-        yield from self._numbered(self._parser.finish())
-
-    def _open(self, head: bytes) -> Parser:
-        options = self._options
-        if isinstance(options.format, AutoFormat):
-            name = format_of(self._name, self._hints, head, BY_SUFFIX, BY_MEDIA_TYPE)
+            yield from self._fed(self._parser, head)
+        if isinstance(self._parser, Spool):
+            for bodies, schema in self._parser.batches():
+                yield from self._numbered(bodies, schema)
         else:
-            name = options.format.type
-        encoding = encoding_of(head, options.csv.encoding, self._hints.charset)
-        return BY_NAME[name].open(self._name, encoding, options)
+            yield from self._numbered(self._parser.finish(), self._schema)
 
-    def _numbered(self, bodies: list[bytes]) -> Iterator[Records]:
+    @property
+    def _schema(self) -> bytes | None:
+        return getattr(self._parser, "schema", None)
+
+    def _open(self, head: bytes) -> Parser | Spool:
+        options = self._options
+        found = format_of(self._name, self._hints, options, head)
+        if found.seek is not None:
+            return Spool(self._name, found.seek, options)
+        assert found.open is not None
+        encoding = encoding_of(head, options.encoding, self._hints.charset)
+        return found.open(self._name, encoding, options)
+
+    def _fed(self, parser: Parser | Spool, block: bytes) -> Iterator[Records]:
+        if isinstance(parser, Spool):
+            parser.feed(block)
+        else:
+            yield from self._numbered(parser.feed(block), self._schema)
+
+    def _numbered(self, bodies: list[bytes], schema: bytes | None) -> Iterator[Records]:
         if bodies:
-            yield Records(self._name, self._records, bodies)
+            yield Records(self._name, self._records, bodies, schema)
             self._records += len(bodies)

@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
+import msgspec
+
+Schema = Mapping[str, Any]
+
 FILE_KEY: Final = ("/_meta/file", "/_meta/offset")
 """What identifies a document that has no key of the user's: its file and its place in it."""
 LAST_WRITE: Final = {"reduce": {"strategy": "lastWriteWins"}}
@@ -44,6 +48,31 @@ def document_schema(key_types: Mapping[str, Sequence[str]] | None = None) -> dic
     for pointer, types in (key_types or {}).items():
         _require(schema, pointer, types)
     return schema
+
+
+def sourced_schema(properties: Mapping[str, Schema]) -> bytes:
+    """Return the closed schema of the documents of a file whose own schema tells `properties`."""
+    meta = {**META, "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "required": ["_meta", *properties],
+        "properties": {"_meta": meta, **properties},
+        "additionalProperties": False,
+    }
+    return msgspec.json.encode(schema)
+
+
+def is_open(schema: Schema) -> bool:
+    """Tell whether a schema leaves open what may stand somewhere inside."""
+    kinds = schema.get("type")
+    if kinds is None:
+        return "enum" not in schema and "const" not in schema
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if "array" in kinds and is_open(schema.get("items", {})):
+        return True
+    inside = schema.get("properties", {}).values()
+    closed = schema.get("additionalProperties") is False and not any(map(is_open, inside))
+    return "object" in kinds and not closed
 
 
 def pointer_tokens(pointer: str) -> list[str]:

@@ -155,8 +155,10 @@ class Files(Generic[ConfigT]):
             ascending=self.ascending(session.config),
         )
 
-        async def commit(documents: list[bytes], patch: Patch) -> None:
+        async def commit(documents: list[bytes], patch: Patch, schemas: Sequence[bytes]) -> None:
             async with session.transaction() as transaction:
+                for schema in schemas:
+                    await transaction.sourced_schema(binding, schema)
                 await transaction.emit(binding, documents)
                 transaction.checkpoint(binding, BindingPatch({"folder": patch}))
 

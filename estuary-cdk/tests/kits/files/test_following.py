@@ -45,7 +45,7 @@ class World:
         crashes = never() if crashes is None else crashes
         self.documents = []
 
-        async def commit(documents, patch):
+        async def commit(documents, patch, schemas):
             await asyncio.sleep(0)
             if next(crashes):
                 raise Crash

@@ -8,6 +8,7 @@ import psycopg
 
 from estuary_cdk.errors import CdkError, ConfigError, DataError, TransientError
 from estuary_cdk.kits import postgres
+from estuary_cdk.kits.postgres import Way
 from materialize_postgres.config import Config
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -44,18 +45,26 @@ _TRANSIENT: Final = {
     "53300": "the server has no connection left; raise max_connections or end other sessions",
     "40P01": "nothing of the transaction was committed; start again",
     "55P03": "end the session that holds the lock: pg_stat_activity and pg_locks tell which",
-    "57014": "raise statement_timeout for this user, or set it to 0",
+    "57014": "nothing of the transaction was committed; raise statement_timeout for this user, or "
+    "set it to 0, and end what blocks the statement",
     "57P01": "the server was shut down or the session ended by an administrator; start again",
     "25P03": "raise idle_in_transaction_session_timeout for this user, or set it to 0",
+    "25P04": "raise transaction_timeout for this user, or set it to 0",
+    "57P05": "raise idle_session_timeout for this user, or set it to 0",
 }
 
 
 @contextmanager
-def explained(config: Config, verb: str) -> Iterator[None]:
-    """Raise what the server or the driver reports as an error that says who must act."""
+def explained(config: Config, verb: str, way: Way | None = None) -> Iterator[None]:
+    """Raise what the server or the driver reports as an error that says who must act.
+
+    Where the connection went by a way that is closed now, that is told instead.
+    """
     try:
         yield
     except psycopg.Error as error:
+        if way is not None and way.failure is not None and error.sqlstate is None:
+            raise way.failure from error
         raise translated(error, config, verb) from error
 
 

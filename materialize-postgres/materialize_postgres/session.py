@@ -4,13 +4,15 @@ One COPY may be open, and stays open for as long as rows go to the same place: t
 while the next ones are made ready. Whatever else is done ends it first.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from time import sleep
 from typing import Any, Final
 
 from psycopg import Connection, Copy, RawCursor, pq
 
-from estuary_cdk.kits.postgres import connect, host_and_port
+from estuary_cdk.errors import TransientError
+from estuary_cdk.kits.postgres import Way, connect, host_and_port
 from estuary_cdk.kits.tunnel import forwarded
 from estuary_cdk.logs import get_logger
 from materialize_postgres.config import Config
@@ -18,7 +20,8 @@ from materialize_postgres.mistakes import explained
 
 log = get_logger(__name__)
 
-LOCK_WAIT: Final = "60s"
+CONNECT_ATTEMPTS_MAX: Final = 3
+CONNECT_PAUSE_S: Final = 1.0
 # What a session depends on, whatever user, database and server are set to.
 SETTINGS: Final = {
     "client_encoding": "UTF8",
@@ -33,6 +36,8 @@ SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "0",
     "work_mem": "64MB",
 }
+# The first version that has them.
+LATER_SETTINGS: Final = {14: {"idle_session_timeout": "0"}, 17: {"transaction_timeout": "0"}}
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00"
 _HEADER_BYTES: Final = 19
 _FIELD_BYTES: Final = 6
@@ -42,17 +47,22 @@ _TRAILER: Final = b"\xff\xff"
 class PostgresSession:
     """A connection whose transactions begin and end when told to."""
 
-    def __init__(self, connection: Connection[Any], config: Config) -> None:
+    def __init__(self, connection: Connection[Any], config: Config, way: Way | None = None) -> None:
         self._connection = connection
         self._config = config
+        self._way = way
         self._copying = ""
         self._copy: Copy | None = None
         self._until_copied = ExitStack()
-        with explained(config, f"use database {config.database!r}"):
-            settings = [
-                f"set_config('{name}', '{value}', false)" for name, value in SETTINGS.items()
-            ]
-            connection.execute(f"SELECT {', '.join(settings)}".encode())
+        known = dict(SETTINGS)
+        for version, settings in LATER_SETTINGS.items():
+            known |= settings if self.version >= version else {}
+        with self._explained("use"):
+            told = [f"set_config('{name}', '{value}', false)" for name, value in known.items()]
+            connection.execute(f"SELECT {', '.join(told)}".encode())
+
+    def _explained(self, verb: str) -> AbstractContextManager[None]:
+        return explained(self._config, f"{verb} database {self._config.database!r}", self._way)
 
     @property
     def version(self) -> int:
@@ -90,12 +100,12 @@ class PostgresSession:
     def execute(self, sql: str, parameters: Sequence[Any] = (), verb: str = "write to") -> Any:
         """Run one statement; its parameters are `$1`, `$2`."""
         self.end_copy()
-        with explained(self._config, f"{verb} database {self._config.database!r}"):
+        with self._explained(verb):
             return self._connection.execute(sql.encode(), parameters or None)
 
     def copy(self, statement: str, block: bytes) -> None:
         """Send rows to a `COPY ... FROM STDIN`, which may go on afterwards."""
-        with explained(self._config, f"write to database {self._config.database!r}"):
+        with self._explained("write to"):
             if self._copying != statement:
                 self.end_copy()
                 opening = self._connection.cursor().copy(statement.encode())
@@ -108,7 +118,7 @@ class PostgresSession:
         """Wait until all rows that were sent are stored."""
         if self._copy is not None:
             self._copy, self._copying = None, ""
-            with explained(self._config, f"write to database {self._config.database!r}"):
+            with self._explained("write to"):
                 self._until_copied.close()
 
     def copied_out(self, query: str) -> Iterator[bytes]:
@@ -116,7 +126,7 @@ class PostgresSession:
         self.end_copy()
         statement = f"COPY ({query}) TO STDOUT (FORMAT binary)".encode()
         with (
-            explained(self._config, f"read database {self._config.database!r}"),
+            self._explained("read"),
             self._connection.cursor().copy(statement) as copy,
         ):
             for message in copy:
@@ -140,8 +150,24 @@ def given_up() -> Iterator[None]:
 def session(config: Config) -> Iterator[PostgresSession]:
     """Open a session; what isn't committed at its end is rolled back."""
     with forwarded(config.network_tunnel, *host_and_port(config.address)) as way:
-        connection = connect(config.server(way), cursor_factory=RawCursor)
+        connection = connected(config, way)
         try:
-            yield PostgresSession(connection, config)
+            yield PostgresSession(connection, config, way)
         finally:
             connection.close()
+
+
+def connected(
+    config: Config, way: Way | None, pause: Callable[[float], None] = sleep
+) -> Connection[Any]:
+    """Connect, and try again a few times where that may help.
+
+    Raises ConfigError for refusals, TransientError for the last failure.
+    """
+    for attempt in range(1, CONNECT_ATTEMPTS_MAX):
+        try:
+            return connect(config.server(way), cursor_factory=RawCursor)
+        except TransientError as error:
+            log.warning("can't connect, trying again", attempt=attempt, reason=str(error))
+            pause(CONNECT_PAUSE_S * attempt)
+    return connect(config.server(way), cursor_factory=RawCursor)

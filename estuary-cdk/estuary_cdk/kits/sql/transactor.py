@@ -5,15 +5,20 @@ makes it exactly once: the fence, and the checkpoint that commits in the transac
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from estuary_cdk.errors import ContractError
+from estuary_cdk.errors import ContractError, DataError, TransientError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.kits.sql import statements
 from estuary_cdk.kits.sql.checkpoints import Connection, Fence, commit_checkpoint, install_fence
 from estuary_cdk.kits.sql.dialect import Dialect
+from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize.bindings import Shard
 from estuary_cdk.materialize.patterns import Keys, Loaded, Stores
+
+log = get_logger(__name__)
+
+FENCE_ATTEMPTS_MAX: Final = 3
 
 
 class Session(Connection, Protocol):
@@ -77,7 +82,15 @@ class SqlTransactor:
 
     def fence(self) -> bytes | None:
         """Shut out older instances and return the checkpoint last committed."""
-        self._in_transaction(self._install)
+        for attempt in range(1, FENCE_ATTEMPTS_MAX + 1):
+            try:
+                self._in_transaction(self._install)
+                break
+            # Another process may be installing its own: a deadlock, or a row that wasn't there yet.
+            except (DataError, TransientError) as error:
+                if attempt == FENCE_ATTEMPTS_MAX:
+                    raise
+                log.warning("can't install the fence, trying again", reason=str(error))
         failpoint(f"{self._name}.fenced")
         return (self._fence.checkpoint if self._fence else b"") or None
 

@@ -16,7 +16,7 @@ from flow_local.preview.feeds import Feed, Transaction
 from flow_local.preview.lines import state_lines
 from flow_local.preview.plans import Preview
 from flow_local.recovery.patches import updated
-from flow_local.tasks.exchange import Exchange, together
+from flow_local.tasks.exchange import Exchange, Prepared, together
 from flow_local.tasks.opening import Opening, opened, resumed
 
 log = get_logger(__name__)
@@ -85,19 +85,20 @@ class _Session:
         started: ConnectorState | None = None
         left = transactions
         while True:
-            await exchange.begin(task.max_keys, started)
+            prepared = exchange.prepared(task.max_keys)
+            await exchange.begin(prepared, started)
             read = None
             if left != 0 and not task.feed.ended:
                 read = await task.feed.next(task.preview.plan.timeout_s)
             if read is not None:
                 for binding, documents in read.documents:
                     if documents:
-                        await exchange.add(binding, documents)
+                        await exchange.add(prepared, binding, documents)
             acknowledged = (await exchange.acknowledged).state
             task.state = updated(task.state, acknowledged)
             if read is None:
                 break
-            started = await self._commit(read, acknowledged)
+            started = await self._commit(read, prepared, acknowledged)
             left -= 1
             if left == 0 or task.feed.ended:
                 self._ends_committed = True
@@ -105,7 +106,7 @@ class _Session:
         await exchange.end()
 
     async def _commit(
-        self, transaction: Transaction, acknowledged: ConnectorState | None
+        self, transaction: Transaction, prepared: Prepared, acknowledged: ConnectorState | None
     ) -> ConnectorState | None:
         """Flush, store and commit; return the state's update of the commit."""
         task, exchange = self._task, self._exchange
@@ -115,7 +116,7 @@ class _Session:
         started = await exchange.commit(transaction.checkpoint, flushed)
         task.state = updated(task.state, started)
         task.checkpoint = transaction.checkpoint
-        task.max_keys = [gathered.max_key for gathered in exchange.gathered]
+        task.max_keys = [gathered.max_key for gathered in prepared.gathered]
         if task.preview.plan.output_state:
             task.preview.write(state_lines(started))
         return started

@@ -7,6 +7,7 @@ so are those that come back from loads.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import Raw
@@ -38,11 +39,23 @@ END_WAIT_S: Final = 10.0
 log = get_logger(__name__)
 
 
+@dataclass(slots=True)
+class Prepared:
+    """A transaction to be, or one that has begun; documents may be added to either.
+
+    Loads that are due before it begins are held until then.
+    """
+
+    gathered: list[Gathered]
+    """What each binding has."""
+    loads: list[tuple[int, bytes]] = field(default_factory=list)
+
+
 class Exchange:
     """One connector's transactions, from `begin` to `commit` each, over and over.
 
     `what` is the verb of error messages. While calls are made, `receive` has to run beside them;
-    `together` does both.
+    `together` does both. The next transaction may be prepared while one is stored and committed.
     """
 
     def __init__(
@@ -54,8 +67,7 @@ class Exchange:
         loads_all: bool,
         what: str,
     ) -> None:
-        self.gathered: list[Gathered] = []
-        """What each binding has in this transaction."""
+        self._begun = Prepared([])
         self._talk = talk
         self._named = f"{what} {spec.name!r}"
         self._loads_all = loads_all
@@ -97,9 +109,10 @@ class Exchange:
         for message in messages:
             by_binding.setdefault(message.binding, []).append(bytes(message.doc))
         for binding, documents in by_binding.items():
-            if binding >= len(self.gathered):
+            gathered = self._begun.gathered
+            if binding >= len(gathered):
                 raise self._stray(f"a document of binding {binding}")
-            if key := self.gathered[binding].loaded(documents):
+            if key := gathered[binding].loaded(documents):
                 raise self._stray(f"key {shortened(key.decode())} of binding {binding}")
 
     def _stray(self, what: str) -> RemoteProtocolError:
@@ -110,29 +123,43 @@ class Exchange:
 
     # What we say.
 
-    async def begin(self, max_keys: Sequence[bytes], started: ConnectorState | None) -> None:
+    def prepared(self, max_keys: Sequence[bytes]) -> Prepared:
+        """Return a transaction without documents, to begin when those before it are committed.
+
+        `max_keys` are the greatest keys that will have been stored by then, one of each binding.
+        """
+        return Prepared(
+            [
+                Gathered(fields, max_key, loads_all=self._loads_all)
+                for fields, max_key in zip(self._fields, max_keys, strict=True)
+            ]
+        )
+
+    async def begin(self, prepared: Prepared, started: ConnectorState | None) -> None:
         """Begin a transaction, and acknowledge the last with the state that its commit gave."""
         if self._ended:
             raise self._exited()
         loop = asyncio.get_running_loop()
         kinds = (Acknowledged, Flushed, StartedCommit)
         self._answers = {kind: loop.create_future() for kind in kinds}
-        self.gathered = [
-            Gathered(fields, max_key, loads_all=self._loads_all)
-            for fields, max_key in zip(self._fields, max_keys, strict=True)
-        ]
+        self._begun = prepared
         await self._talk.send(Acknowledge(state_patches=_patches(started)))
+        loads, prepared.loads = prepared.loads, []
+        for count, lines in loads:
+            await self._talk.send_block(Load, count, lines)
 
     @property
     def acknowledged(self) -> "asyncio.Future[Acknowledged]":
         """The connector's answer once it has done all work of the last transaction."""
         return self._answers[Acknowledged]
 
-    async def add(self, binding: int, documents: Sequence[bytes]) -> None:
-        """Take documents into the transaction, and load those keys that may be stored."""
-        count, lines = self.gathered[binding].add(documents)
-        if count:
+    async def add(self, prepared: Prepared, binding: int, documents: Sequence[bytes]) -> None:
+        """Take documents into a transaction, and load those keys that may be stored."""
+        count, lines = prepared.gathered[binding].add(documents)
+        if count and prepared is self._begun:
             await self._talk.send_block(Load, count, lines)
+        elif count:
+            prepared.loads.append((count, lines))
 
     async def flush(self, acknowledged: ConnectorState | None) -> ConnectorState | None:
         """End the loads, once all was acknowledged; return the state's update, if there is one."""
@@ -142,7 +169,7 @@ class Exchange:
 
     async def store(self) -> None:
         """Send all stores."""
-        for gathered, finishing in zip(self.gathered, self._finishing, strict=True):
+        for gathered, finishing in zip(self._begun.gathered, self._finishing, strict=True):
             pending: list[bytes] = []
             total = size = 0
             for count, spelt in gathered.stores():

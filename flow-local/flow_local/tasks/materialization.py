@@ -1,22 +1,20 @@
 """A materialization task: committed documents of collections become transactions on an endpoint.
 
-Transactions follow the protocol's loop: the documents of one are read, and their keys loaded, while
-the connector still acknowledges the last; then flush, stores, startCommit, and our own commit of
-checkpoint and state. A transaction ends when all that is committed was read and the connector is
-ready for it, or when it has as many bytes or documents, or has taken as long, as one may.
+Transactions follow the protocol's loop: the documents of one are read while the last is stored and
+committed, their keys are loaded while the connector still acknowledges it; then flush, stores,
+startCommit, and our own commit of checkpoint and state. A transaction ends when all that is
+committed was read and the connector is ready for it, or when its portion is full.
 """
 
 import asyncio
 from collections.abc import Mapping
-from itertools import compress
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any
 
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
-from estuary_cdk.protocol.flow import FULL_RANGE, ConnectorState, RangeSpec
+from estuary_cdk.protocol.flow import ConnectorState, RangeSpec
 from estuary_cdk.protocol.materialize import Opened
-from estuary_cdk.transport import Thread
-from flow_local.collections import identities, published_s
 from flow_local.recovery import Commit, TaskRecord
 from flow_local.recovery.patches import EMPTY, says, updated
 from flow_local.tasks import recutting
@@ -25,14 +23,11 @@ from flow_local.tasks.definitions import MaterializationTask, Run, SchemaWidened
 from flow_local.tasks.ending import together, uninterrupted
 from flow_local.tasks.exchange import Exchange
 from flow_local.tasks.exchange import together as conversing
+from flow_local.tasks.intake import Intake, Portion
 from flow_local.tasks.opening import Opening, opened, resumed
 from flow_local.tasks.progress import BindingProgress
-from flow_local.tasks.shards import owned, ranges, record_of, recorded
+from flow_local.tasks.shards import ranges, record_of, recorded
 from flow_local.tasks.sources import Checkpoint, Source, check, source_name
-
-TRANSACTION_BYTES_MAX: Final = 48 << 20
-TRANSACTION_DOCUMENTS_MAX: Final = 200_000
-TRANSACTION_S_MAX: Final = 30.0
 
 log = get_logger(__name__)
 
@@ -123,38 +118,51 @@ class _Session:
         task = run.task
         assert isinstance(task, MaterializationTask)
         self._run = run
-        self._name = task.name
-        self._built_with = task.inferred
-        self._selections = task.selections
         self._exchange = exchange
         self._world = run.world
         self._state = state
         self._position = position
-        self._sources = _sources(run, task, position.checkpoint, limits)
-        self._thread = Thread(f"reader of {task.name}")
+        sources = _sources(run, task, position.checkpoint, limits)
+        self._intake = Intake(run, exchange, position.range, sources)
+        self.is_outdated = self._intake.is_outdated
         self._acknowledged: ConnectorState | None = None
 
     def close(self) -> None:
         """Give files and thread back."""
-        for source in self._sources:
-            source.close()
-        self._thread.stop()
+        self._intake.close()
 
     async def transactions(self) -> None:
         """Make transactions until there is nothing left to do, if that is wanted."""
         started: ConnectorState | None = None
+        portion = self._intake.portion(self._position.max_keys)
         while True:
             self._acknowledged = None
-            await self._exchange.begin(self._position.max_keys, started)
-            more = await self._gather()
+            await self._exchange.begin(portion.prepared, started)
+            await self._gather(portion)
             await self._acknowledge()
-            if not more:
+            if not portion.was_read:
                 await self._exchange.end()
                 return
             flushed = await self._exchange.flush(self._acknowledged)
-            await self._record(flushed, self._new_max_keys())
-            await self._exchange.store()
-            started = await self._commit(flushed)
+            await self._record(flushed, self._new_max_keys(portion))
+            following = self._intake.portion(self._position.max_keys)
+            started = await self._stored(portion, following, flushed)
+            self._run.progress.transactions += 1
+            self._intake.count(portion, following)
+            portion = following
+
+    async def _stored(
+        self, portion: Portion, following: Portion, flushed: ConnectorState | None
+    ) -> ConnectorState | None:
+        """Store and commit a portion, and read the next one meanwhile, as far as there is time."""
+        storing = asyncio.ensure_future(self._commit(portion, flushed))
+        try:
+            with suppress(SchemaWidened):  # What was read before that fits.
+                await self._read_until(storing, following)
+            return await storing
+        finally:
+            if storing.cancel():
+                await asyncio.wait({storing})
 
     async def _acknowledge(self) -> None:
         """Wait for the connector's work after the last commit, and record its state."""
@@ -163,89 +171,48 @@ class _Session:
             self._acknowledged = answer.state
             await self._record(answer.state)
 
-    def is_outdated(self) -> bool:
-        """Whether a schema has widened that the task was built with."""
-        schemas = self._world.recovery.schemas
-        return any(schemas.get(name) != schema for name, schema in self._built_with.items())
+    async def _read_until(self, done: "asyncio.Future[Any]", portion: Portion) -> None:
+        intake, changes = self._intake, self._world.collections.changes
+        while not (done.done() or intake.is_outdated() or intake.is_full(portion)):
+            version = changes.version
+            if not await intake.turn(portion) and version == changes.version:
+                await _first(done, changes.since(version))
 
-    async def _gather(self) -> bool:
-        """Read documents and load their keys; False when there are none and there won't be any.
+    async def _gather(self, portion: Portion) -> None:
+        """Read documents and load their keys; leaves it empty when there won't be any.
 
         Nor will there be any once a schema has widened; what was read before fits the built one.
         """
-        clock, changes = self._world.clock, self._world.collections.changes
+        intake, changes = self._intake, self._world.collections.changes
         acknowledged = self._exchange.acknowledged
-        size, began = 0, 0.0
-        while True:
+        while not (intake.is_outdated() or intake.is_full(portion)):
             version = changes.version
-            if self.is_outdated():
-                return size > 0
             ending = self._run.ending.sources_ended.is_set() and self._run.ending.until_idle
-            progressed = False
-            for binding, source in enumerate(self._sources):  # By turns: none waits for another.
-                if block := await self._read(source):
-                    progressed = True
-                    began = began or clock.monotonic()
-                    size += await self._add(binding, block)
-                    if self._is_large() or clock.monotonic() - began >= TRANSACTION_S_MAX:
-                        return True
-            if progressed or version != changes.version:
+            if await intake.turn(portion) or version != changes.version:
                 continue
             if acknowledged.done():
-                if size:
-                    return True
+                if portion.was_read:
+                    return
                 await self._acknowledge()
                 self._run.progress.phase = "idle"
                 if ending:
-                    return False
+                    return
             await _first(acknowledged, changes.since(version))
 
-    async def _read(self, source: Source) -> bytes:
-        block = await self._thread.run(source.read)
-        if block and self.is_outdated():  # The block may have what widened it.
-            raise SchemaWidened(self._name)
-        return block
-
-    def _is_large(self) -> bool:
-        gathered = self._exchange.gathered
-        size = sum(each.held_bytes for each in gathered)
-        documents = sum(each.documents for each in gathered)
-        return size >= TRANSACTION_BYTES_MAX or documents >= TRANSACTION_DOCUMENTS_MAX
-
-    async def _add(self, binding: int, block: bytes) -> int:
-        self._run.progress.phase = "running"
-        documents = block.split(b"\n")
-        documents.pop()
-        if self._selections and self._selections[binding].selects:
-            documents = self._selections[binding].chosen(documents)
-        if documents and self._position.range != FULL_RANGE:
-            documents = self._own(binding, documents)
-        if documents:
-            await self._exchange.add(binding, documents)
-        progress = self._run.progress.bindings[binding]
-        progress.backlog_bytes = self._sources[binding].backlog
-        shard, clock = self._position.range.key_begin, self._world.clock
-        if shard not in progress.waiting_since_s and (published := published_s(block)):
-            age_s = max(0.0, clock.now().timestamp() - published)
-            progress.waiting_since_s[shard] = clock.monotonic() - age_s
-        return len(block)
-
-    def _own(self, binding: int, documents: list[bytes]) -> list[bytes]:
-        """Return the documents whose keys this shard stores."""
-        keys = identities(self._exchange.keys_of(binding, documents))
-        return list(compress(documents, owned(self._position.range, keys)))
-
-    def _new_max_keys(self) -> dict[str, bytes]:
-        """Return the greatest keys once this transaction is stored, where they aren't recorded."""
+    def _new_max_keys(self, portion: Portion) -> dict[str, bytes]:
+        """Return the greatest keys once this portion is stored, where they aren't recorded."""
         position = self._position
-        position.max_keys = [gathered.max_key for gathered in self._exchange.gathered]
+        position.max_keys = [gathered.max_key for gathered in portion.prepared.gathered]
         keys = dict(zip(position.state_keys, position.max_keys, strict=True))
         new = {key: packed for key, packed in keys.items() if packed != position.recorded.get(key)}
         position.recorded.update(new)
         return {key: packed for key, packed in new.items() if packed}
 
-    async def _commit(self, flushed: ConnectorState | None) -> ConnectorState | None:
-        checkpoint = self._position.checkpoint.advanced({s.name: s.offset for s in self._sources})
+    async def _commit(
+        self, portion: Portion, flushed: ConnectorState | None
+    ) -> ConnectorState | None:
+        await self._exchange.store()
+        checkpoint = self._position.checkpoint.advanced(portion.offsets)
         failpoint("materialization.before_start_commit")
         started = await self._exchange.commit(checkpoint, flushed)
         failpoint("materialization.before_commit")
@@ -255,7 +222,6 @@ class _Session:
         failpoint("materialization.after_commit")
         self._state = state
         self._position.checkpoint = Checkpoint(checkpoint)
-        self._count()
         return started
 
     async def _record(
@@ -267,18 +233,6 @@ class _Session:
         self._state = updated(self._state, update)
         commit = Commit(self._position.record_name, state=self._state, max_keys=max_keys or {})
         await uninterrupted(self._world.recovery.commit(commit))
-
-    def _count(self) -> None:
-        progress = self._run.progress
-        progress.transactions += 1
-        for binding, source in enumerate(self._sources):
-            each = progress.bindings[binding]
-            each.documents += self._exchange.gathered[binding].documents
-            each.waiting_since_s.pop(self._position.range.key_begin, None)
-            taken = source.taken()
-            if not self._position.range.key_begin:  # All shards read the same.
-                each.bytes += taken
-            each.backlog_bytes = source.backlog
 
 
 def _sources(

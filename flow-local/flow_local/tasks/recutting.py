@@ -110,7 +110,7 @@ class _Adoption:
         self, exchange: Exchange, task: MaterializationTask, *, keeps_checkpoint: bool
     ) -> None:
         no_keys = [b"" for _ in task.spec.bindings]
-        await exchange.begin(no_keys, None)
+        await exchange.begin(exchange.prepared(no_keys), None)
         acknowledged = (await exchange.acknowledged).state
         self._note(acknowledged)
         if keeps_checkpoint:
@@ -118,7 +118,7 @@ class _Adoption:
             self._note(flushed)
             started = await exchange.commit(self._checkpoint, flushed)
             self._note(started)
-            await exchange.begin(no_keys, started)
+            await exchange.begin(exchange.prepared(no_keys), started)
             self._note((await exchange.acknowledged).state)
         await exchange.end()
 

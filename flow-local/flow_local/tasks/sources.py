@@ -60,7 +60,6 @@ class Source:
         self._collections = collections
         self._limit = limit
         self._reader: JournalReader = collections.reader(collection, offset)
-        self._counted = offset
 
     @property
     def _end(self) -> int:
@@ -80,11 +79,6 @@ class Source:
     def read(self) -> bytes:
         """Return the next block of lines; empty when all that is committed was read."""
         return self._reader.read(self._end)
-
-    def taken(self) -> int:
-        """Return how many bytes were read since the last time this was asked."""
-        since, self._counted = self._counted, self._reader.offset
-        return self._counted - since
 
     def close(self) -> None:
         """Give its file back."""

@@ -4,11 +4,13 @@ It trusts nothing: a store whose `exists` isn't true to the table fails, and so 
 what isn't there. Config: `path`, `trace`, `remote` (give the checkpoint back at open; else it is
 staged as post-commit work: stores are applied at acknowledge), `no_optimization`, `apply_states`
 (updates that Apply returns, one after the other, as far as the state doesn't show them),
-`reject` (exit at this many stores), `stray` (load a document that wasn't asked for).
+`reject` (exit at this many stores), `commit_when` (commit once there is such a file), `stray` (load
+a document that wasn't asked for).
 """
 
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -95,6 +97,8 @@ class Session:
         )
 
     def startCommit(self, body) -> None:
+        while "commit_when" in self.config and not Path(self.config["commit_when"]).exists():
+            time.sleep(0.01)
         if self.config.get("die_before_commit"):
             fail("told to die")
         self.db.execute(

@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -53,6 +54,14 @@ def config(tmp_path):
     return {"path": str(tmp_path / "out.db"), "trace": str(tmp_path / "trace")}
 
 
+def _said(config) -> list[dict]:
+    try:
+        lines = Path(config["trace"]).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [msgspec.json.decode(line) for line in lines]
+
+
 async def test_a_binding_lags_from_when_it_has_read_documents_until_they_are_stored(
     stage, publish, config
 ):
@@ -71,6 +80,40 @@ async def test_a_binding_lags_from_when_it_has_read_documents_until_they_are_sto
         task = stage.materialization_task(config, schema=MERGE)
         await run_materialization(Run(task, world, progress, ending))
     assert progress.bindings[0].waiting_since_s == {}
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_the_next_transaction_is_read_while_the_last_is_committed(
+    stage, publish, table, config, tmp_path, dies
+):
+    names = ("acme/events", "acme/others")
+    await publish({"id": 1, "n": 1})
+    go = tmp_path / "go"
+    config |= {"remote": True, "commit_when": str(go)}
+    task = stage.materialization_task(
+        {**config, "die_before_commit": dies}, names=names, schema=MERGE
+    )
+    progress = TaskProgress(task.name, "materialization")
+    async with stage.world() as world, asyncio.timeout(60):
+        ending = Ending(until_idle=True)
+        running = asyncio.ensure_future(run_materialization(Run(task, world, progress, ending)))
+        while not any("startCommit" in each for each in _said(config)):
+            await asyncio.sleep(0.02)
+        staging = stage.staging_of(world, "acme/others", MERGE)
+        staging.add(0, [b'{"id":2,"n":5}'])
+        staging.checkpoint(None)
+        await staging.commit()
+        staging.give_up()
+        while not progress.bindings[1].waiting_since_s:  # Until it is read.
+            await asyncio.sleep(0.02)
+        assert progress.transactions == 0
+        ending.sources_ended.set()
+        go.touch()
+        [ended] = await asyncio.gather(running, return_exceptions=True)
+        assert isinstance(ended, ConnectorFailed) == dies
+    await stage.run(stage.materialization_task(config, names=names, schema=MERGE))
+    assert table() == {(0, 1): {"id": 1, "n": 1}, (1, 2): {"id": 2, "n": 5}}
+    assert progress.transactions == (0 if dies else 2)
 
 
 @pytest.mark.parametrize("remote", [True, False])

@@ -16,7 +16,6 @@ from estuary_cdk.kits.sql_cdc.database import Scan, Scanned
 from estuary_cdk.kits.sql_cdc.packing import Part, packed, unpacked
 from estuary_cdk.kits.sql_cdc.tables import Table
 from estuary_cdk.logs import get_logger
-from estuary_cdk.protocol.codec import captured_block
 from source_postgres import wire
 from source_postgres.catalog import Details
 from source_postgres.column_types import Mapped
@@ -85,11 +84,10 @@ def scanned(
     Raises psycopg.Error.
     """
     chunk: Chunk = scan.chunk or chunks(connection, scan, config, 1)[0].chunk
-    details: Details = scan.table.details
     names = [column.name for column in scan.table.columns]
-    types = [details.types.mapped(details.columns[name].type_oid) for name in names]
+    types = [_read(scan, name)[1] for name in names]
     packers = [packer_of(types[index]) for index in chunk.key]
-    form = Template(origin.snapshot(scan.table.id), names, types)
+    form = Template(scan.binding, origin.snapshot(scan.table.id), names, types)
     rows = size = told = 0
     position = scan.state.position
     blocks: list[bytes] = []
@@ -99,8 +97,8 @@ def scanned(
             columns = columns_of(block, types) if names else []
             count = len(columns[0]) if columns else block.count(b"\n")
             first = chunk.first_row + rows
-            documents = form.documents([range(first, first + count)], columns)
-            blocks.append(captured_block(scan.binding, documents))
+            numbers = list(map(b"%d".__mod__, range(first, first + count)))
+            blocks.append(form.lines([numbers], columns, count))
             if chunk.key:
                 position = pack_key([columns[index][-1] for index in chunk.key], packers)
             rows += count
@@ -118,8 +116,16 @@ def scanned(
     yield Scanned(b"".join(blocks), rows - told, chunk.position or position, done)
 
 
-def _columns(table: Table) -> str:
-    return ", ".join(identifier(column.name) for column in table.columns)
+def _columns(scan: Scan) -> str:
+    return ", ".join(_read(scan, column.name)[0] for column in scan.table.columns)
+
+
+def _read(scan: Scan, name: str) -> tuple[str, Mapped]:
+    """Return the expression by which a column is read, and what becomes of its values."""
+    mapped = _mapped(scan.table, name)
+    if mapped.selected is None or name in (scan.state.key_columns or ()):
+        return identifier(name), mapped
+    return mapped.selected.expression.format(identifier(name)), mapped.selected.mapped
 
 
 def _source(table: Table) -> str:
@@ -178,7 +184,7 @@ def _key_ranges(
 
     found: list[Chunk] = []
     position = scan.state.position
-    columns, source = _columns(table), _source(table)
+    columns, source = _columns(scan), _source(table)
     for number in range(chunks_max):
         first_row = scan.state.backfilled + number * rows
         bound = None
@@ -228,8 +234,8 @@ def _terms(scan: Scan, names: Sequence[str]) -> list[str]:
 
 
 def _mapped(table: Table, name: str) -> Mapped:
-    found: Mapped = table.details.types.mapped(table.details.columns[name].type_oid)
-    return found
+    details: Details = table.details
+    return details.types.mapped(details.columns[name].type_oid)
 
 
 def _texts(table: Table, position: bytes, names: Sequence[str]) -> list[str]:
@@ -263,7 +269,7 @@ def _pages(connection: Connection[Any], scan: Scan, config: Config, chunks_max: 
         leaf, page = 0, int(at[0] or 0) if at else 0
     leaves = [each for each in leaves if not details.partitioned or each[0] >= leaf]
     if not leaves:
-        nothing = f"copy (select {_columns(table)} from {qualified(table)} limit 0) to stdout"
+        nothing = f"copy (select {_columns(scan)} from {qualified(table)} limit 0) to stdout"
         return [Chunk(nothing, last=True)]
     oid, source, pages = leaves[0]
     if details.partitioned and oid != leaf:
@@ -276,7 +282,7 @@ def _pages(connection: Connection[Any], scan: Scan, config: Config, chunks_max: 
         finished = end >= pages
         conditions = [_on_pages(connection, page, end), *_conditions(scan, config)]
         statement = (
-            f"copy (select {_columns(table)} from only {source} "
+            f"copy (select {_columns(scan)} from only {source} "
             f"where {' and '.join(conditions)}) to stdout"
         )
         if details.partitioned:

@@ -30,6 +30,18 @@ class Mapped:
     """Whether no value's text has a backslash or a control character in it."""
     exact: bool = False
     """Whether an array of it is JSON but for its brackets."""
+    selected: "Selected | None" = None
+    """How a query had better read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """An expression, of a column's name, which costs the server no more than the column does, and
+    what becomes of its values: they end as those of the column do.
+    """
+
+    expression: str
+    mapped: Mapped
 
 
 _STRING: Final[Schema] = {"type": "string"}
@@ -49,6 +61,7 @@ _PLAIN: Final = Mapped(_STRING, values.plain, bare=values.bare_plain, simple=Tru
 # The digits of the same width, or a shorter value before those it is the beginning of.
 _SORTED_PLAIN: Final = replace(_PLAIN, sortable=True, predictable=True)
 _ANY: Final = Mapped({}, values.text)
+_BASE64: Final = _string(contentEncoding="base64")
 _VECTOR: Final = Mapped({"type": "array", "items": {"type": "number"}}, values.verbatim)
 
 BUILTIN: Final[Mapping[str, Mapped]] = {
@@ -64,12 +77,25 @@ BUILTIN: Final[Mapping[str, Mapped]] = {
     **dict.fromkeys(("bit", "varbit", "macaddr", "macaddr8"), _SORTED_PLAIN),
     **dict.fromkeys(("inet", "cidr"), _PLAIN),
     **dict.fromkeys(("point", "line", "lseg", "box", "path", "polygon", "circle"), _PLAIN),
-    "bytea": Mapped(_string(contentEncoding="base64"), values.bytea, True, True, values.bare_bytea),
+    "bytea": Mapped(
+        _BASE64,
+        values.bytea,
+        True,
+        True,
+        values.bare_bytea,
+        selected=Selected(
+            "encode({}, 'base64')", Mapped(_BASE64, values.base64, bare=values.bare_base64)
+        ),
+    ),
     "json": Mapped({"contentMediaType": "application/json"}, values.json),
     "jsonb": Mapped({"contentMediaType": _JSONB}, values.json),
     "date": Mapped(_string("date"), values.date, bare=values.bare_date, simple=True),
-    "timestamp": Mapped(_string("date-time"), values.timestamp, simple=True),
-    "timestamptz": Mapped(_string("date-time"), values.timestamptz, simple=True),
+    "timestamp": Mapped(
+        _string("date-time"), values.timestamp, bare=values.bare_timestamp, simple=True
+    ),
+    "timestamptz": Mapped(
+        _string("date-time"), values.timestamptz, bare=values.bare_timestamptz, simple=True
+    ),
     "time": Mapped(_string("time"), values.time, True, True),
     "timetz": Mapped(_string("time"), values.timetz),
     "interval": Mapped(_string("duration"), values.plain, bare=values.bare_plain, simple=True),

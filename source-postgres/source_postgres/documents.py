@@ -96,16 +96,13 @@ class Origin:
             tail + self._tagged() + b"}}",
         )
 
-    def snapshot(self, table: TableId) -> bytes:
-        """Return a `%` template of a backfilled row's `_meta`, of its number in the backfill."""
-        schema, name = (encode_json(part).replace(b"%", b"%%") for part in table)
+    def snapshot(self, table: TableId) -> tuple[bytes, bytes]:
+        """Return what surrounds the number of a backfilled row in its `_meta`."""
+        schema, name = map(encode_json, table)
         return (
-            b'{"op":"c","source":{"schema":%b,"snapshot":true,"table":%b,"loc":[-1,%%d,0]%b}}'
-            % (
-                schema,
-                name,
-                self._tagged().replace(b"%", b"%%"),
-            )
+            b'{"op":"c","source":{"schema":%b,"snapshot":true,"table":%b,"loc":[-1,'
+            % (schema, name),
+            b",0]%b}}" % self._tagged(),
         )
 
     def _tagged(self) -> bytes:

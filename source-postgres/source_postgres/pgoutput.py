@@ -37,6 +37,8 @@ _UINT64: Final = Struct(">Q").unpack_from
 _BEGIN: Final = Struct(">QqI").unpack_from
 _COMMIT: Final = Struct(">BQQq").unpack_from
 
+_BARE_META: Final = (b"", b"", b"", b"")
+
 Record = tuple[bytes, int, bytes, Fields, bool]
 """Head of `_meta` up to the LSN, the LSN, the rest of `_meta`, fields, whether all are there."""
 
@@ -109,6 +111,7 @@ class TableDecoder:
         )
         self._shown = tuple(index for index, name in enumerate(seen.names) if name not in generated)
         self._mapped = [lookup(oid) for oid in seen.type_oids]
+        self._binding = followed.binding
         self._templates: dict[tuple[int, ...], Template] = {}
         self._key = tuple(i for i, key in enumerate(seen.keys) if key)
         self._position_key: tuple[int, ...] | None = None
@@ -142,16 +145,23 @@ class TableDecoder:
         earlier, self.earlier = self.earlier, None
         if not messages:
             return earlier
-        documents, keys = self._decoded(messages, heads)
+        lines, keys = self._decoded(messages, heads)
+        block = lines if isinstance(lines, bytes) else b"".join(lines)
+        rows = len(messages) if isinstance(lines, bytes) else len(lines)
+        if block.count(b"\n") != rows:
+            raise DataError(f"a value of {self.relation.id} has a line break where none can be")
         if earlier is not None:
-            documents = [*earlier.documents, *documents]
+            block, rows = earlier.block + block, earlier.rows + rows
             keys = None if keys is None else [*(earlier.keys or ()), *keys]
-        return Changes(self.table_id, documents, keys)
+        return Changes(self.table_id, keys=keys, block=block, rows=rows)
 
     def _decoded(
         self, messages: list[bytes], heads: list[Heads]
-    ) -> tuple[list[bytes], list[bytes] | None]:
-        """Return documents of changes and the packed keys of their rows, if they are wanted."""
+    ) -> tuple[bytes | list[bytes], list[bytes] | None]:
+        """Return lines of changes and the packed keys of their rows, if they are wanted.
+
+        The lines are in one piece where each message is one.
+        """
         data_at = self._layout[1]
         row_at = data_at + 6
         rows: list[Rows] = []
@@ -165,30 +175,30 @@ class TableDecoder:
             rows = [replace(each, places=[new[i] for i in each.places]) for each in found]
             other = sorted([*other, *(new[i] for i in rest)])
         if len(rows) == 1 and not other:
-            documents = self._split(rows[0], messages, heads)
-            return documents, self._keys_of(rows[0].columns)
-        documents = []
+            return self._split(rows[0], messages, heads), self._keys_of(rows[0].columns)
+        lines: list[bytes] = []
         places: list[int] = []
         keys: list[bytes] = []
         for each in rows:
-            documents += self._split(each, messages, heads)
+            lines += self._split(each, messages, heads).splitlines(keepends=True)
             places += each.places
             keys += self._keys_of(each.columns) or ()
         records: list[Record] = []
         for place in other:
             records += self._records(messages[place], heads[place])
-            places += [place] * (len(documents) + len(records) - len(places))
+            places += [place] * (len(lines) + len(records) - len(places))
         if records:
-            documents += self._documents(records)
-        order = sorted(range(len(documents)), key=places.__getitem__)
+            lines += self._lines(records)
+        order = sorted(range(len(lines)), key=places.__getitem__)
+        lines = [lines[i] for i in order]
         if self._position_key is None:
-            return [documents[i] for i in order], None
+            return lines, None
         if records:
             keys += self._keys_of(list(zip(*[record[3] for record in records], strict=True))) or ()
-        return [documents[i] for i in order], [keys[i] for i in order]
+        return lines, [keys[i] for i in order]
 
-    def _split(self, rows: Rows, messages: list[bytes], heads: list[Heads]) -> list[bytes]:
-        """Return the documents of rows that are in the table now."""
+    def _split(self, rows: Rows, messages: list[bytes], heads: list[Heads]) -> bytes:
+        """Return the lines of rows that are in the table now."""
         lsn_at, data_at = self._layout
         if len(rows.places) < len(messages):
             messages = [messages[i] for i in rows.places]
@@ -203,9 +213,9 @@ class TableDecoder:
         shape = self._shown
         if rows.left_out:
             shape = tuple(i for i in shape if i not in rows.left_out)
-        return self._template(shape).documents(
-            [begins, lsns, [head.tail for head in heads]], [rows.columns[i] for i in shape]
-        )
+        meta = [begins, list(map(b"%d".__mod__, lsns)), [head.tail for head in heads]]
+        columns = [rows.columns[i] for i in shape]
+        return self._template(shape).lines(meta, columns, len(messages))
 
     def _keys_of(self, columns: Sequence[Sequence[bytes]]) -> list[bytes] | None:
         if self._position_key is None:
@@ -273,7 +283,7 @@ class TableDecoder:
         values = fitted(values, BEFORE_BYTES_MAX)
         return b",".join([b"%b:%b" % each for each in zip(names, values, strict=True)])
 
-    def _documents(self, records: list[Record]) -> list[bytes]:
+    def _lines(self, records: list[Record]) -> list[bytes]:
         if all(record[4] for record in records):
             return self._shaped(records, self._shown)
         shapes: dict[tuple[int, ...], list[int]] = {}
@@ -285,25 +295,27 @@ class TableDecoder:
                 else tuple(i for i in self._shown if fields[i] != UNCHANGED)
             )
             shapes.setdefault(shape, []).append(position)
-        documents = [b""] * len(records)
+        lines = [b""] * len(records)
         for shape, positions in shapes.items():
             shaped = self._shaped([records[position] for position in positions], shape)
-            for position, document in zip(positions, shaped, strict=True):
-                documents[position] = document
-        return documents
+            for position, line in zip(positions, shaped, strict=True):
+                lines[position] = line
+        return lines
 
     def _shaped(self, records: list[Record], shape: tuple[int, ...]) -> list[bytes]:
         """Convert rows that have the same columns."""
         heads, lsns, tails, rows, _ = zip(*records, strict=True)
         columns = list(map(list, zip(*rows, strict=True)))
-        return self._template(shape).documents([heads, lsns, tails], [columns[i] for i in shape])
+        meta = [heads, list(map(b"%d".__mod__, lsns)), tails]
+        block = self._template(shape).lines(meta, [columns[i] for i in shape], len(records))
+        return block.splitlines(keepends=True)
 
     def _template(self, shape: tuple[int, ...]) -> Template:
         form = self._templates.get(shape)
         if form is None:
             names = [self.relation.names[i] for i in shape]
             types = [self._mapped[i] for i in shape]
-            form = self._templates[shape] = Template(b"%b%d%b", names, types)
+            form = self._templates[shape] = Template(self._binding, _BARE_META, names, types)
         return form
 
 

@@ -3,11 +3,14 @@
 COPY's text format separates fields by tabs and rows by line breaks, and escapes with a backslash
 both of them, itself, and nulls. So a block is taken apart by splitting it, whatever it holds.
 
-A document is a `%` template with a place per column. Most columns hold nothing that JSON would
-escape: their values go between quotes of the template, untouched.
+Documents are put together in one piece too: what stands between the values is the same in all of
+them, so a list holds it as often as there are rows, the columns are laid into their places in it,
+and one join makes the block. Most columns hold nothing that JSON would escape: their values go
+between the quotes that stand there, untouched.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from estuary_cdk.protocol.codec import encode_json
@@ -59,53 +62,86 @@ def _unescaped(column: Column, mapped: Mapped) -> Column:
     return joined.replace(_ESCAPED_BACKSLASH, b"\\").split(SEPARATOR)
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The pieces of one line; `places` are those of columns: first of `_meta`, then of values."""
+
+    pieces: list[bytes]
+    places: list[int]
+
+
 class Template:
-    """Documents of one shape: their `_meta`, itself a template, and the members of a row."""
+    """Documents of one shape, as lines of one binding's captured documents.
 
-    def __init__(self, meta: bytes, names: Sequence[str], types: Sequence[Mapped]) -> None:
+    `meta` is what surrounds the columns of `_meta`: one part more than there are columns.
+    """
+
+    def __init__(
+        self, binding: int, meta: Sequence[bytes], names: Sequence[str], types: Sequence[Mapped]
+    ) -> None:
+        self._head = b'{"captured":{"binding":%d,"doc":' % binding
+        self._tail = b"}}\n"
         self._meta = meta
-        self._names = [encode_json(name).replace(b"%", b"%%") for name in names]
+        self._names = [encode_json(name) for name in names]
         self._types = types
-        self._forms: dict[tuple[bool, ...], bytes] = {}
+        self._layouts: dict[tuple[bool, ...], _Layout] = {}
 
-    def documents(self, meta: Sequence[Sequence[object]], columns: Sequence[Column]) -> list[bytes]:
-        """Return the documents of rows, given as columns; `meta` are columns for its places."""
-        values: list[Column] = []
+    def lines(self, meta: Sequence[Sequence[bytes]], columns: Sequence[Column], rows: int) -> bytes:
+        """Return the lines of so many rows, given as columns; `meta` are the columns of `_meta`.
+
+        Equal to what `captured_block` makes of the documents.
+        """
+        values: list[Sequence[bytes]] = list(meta)
         quoted = []
         for mapped, column in zip(self._types, columns, strict=True):
             bare = mapped.bare(column) if mapped.bare else None
             quoted.append(bare is not None)
             values.append(mapped.convert(column) if bare is None else bare)
-        form = self._form(tuple(quoted))
-        documents = list(map(form.__mod__, zip(*meta, *values, strict=True)))
-        if max(map(len, documents), default=0) > DOCUMENT_BYTES_MAX:
-            rows = zip(documents, zip(*meta, strict=True), zip(*values, strict=True), strict=True)
-            return [self._fitted(document, head, row, quoted) for document, head, row in rows]
-        return documents
+        layout = self._layout(tuple(quoted))
+        pieces = layout.pieces * rows
+        width = len(layout.pieces)
+        for place, filling in zip(layout.places, values, strict=True):
+            pieces[place::width] = filling
+        block = b"".join(pieces)
+        if len(block) <= DOCUMENT_BYTES_MAX:
+            return block
+        every = [pieces[at : at + width] for at in range(0, len(pieces), width)]
+        return b"".join([self._fitted(line, layout, quoted) for line in every])
 
-    def _fitted(
-        self,
-        document: bytes,
-        meta: Sequence[object],
-        row: Sequence[bytes],
-        quoted: Sequence[bool],
-    ) -> bytes:
-        """Return a document with its largest values cut, if it is too large."""
-        if len(document) <= DOCUMENT_BYTES_MAX:
-            return document
+    def _fitted(self, line: list[bytes], layout: _Layout, quoted: Sequence[bool]) -> bytes:
+        """Join a line, with the largest values of its document cut if that is too large."""
+        document_bytes = sum(map(len, line)) - len(self._head) - len(self._tail)
+        if document_bytes <= DOCUMENT_BYTES_MAX:
+            return b"".join(line)
+        values = [line[place] for place in layout.places[len(self._meta) - 1 :]]
         marked = [
-            b'"%b"' % value if text else value for value, text in zip(row, quoted, strict=True)
+            b'"%b"' % value if text else value for value, text in zip(values, quoted, strict=True)
         ]
-        rest = len(document) - sum(map(len, marked))
+        rest = document_bytes - sum(map(len, marked))
         cut = fitted(marked, DOCUMENT_BYTES_MAX - rest)
-        return self._form((False,) * len(cut)) % (*meta, *cut)
+        plain = self._layout((False,) * len(cut))
+        meta = [line[place] for place in layout.places[: len(self._meta) - 1]]
+        pieces = list(plain.pieces)
+        for place, value in zip(plain.places, [*meta, *cut], strict=True):
+            pieces[place] = value
+        return b"".join(pieces)
 
-    def _form(self, quoted: tuple[bool, ...]) -> bytes:
-        form = self._forms.get(quoted)
-        if form is None:
-            members = b"".join(
-                b",%b:%b" % (name, b'"%b"' if text else b"%b")
-                for name, text in zip(self._names, quoted, strict=True)
-            )
-            form = self._forms[quoted] = b'{"_meta":%b%b}' % (self._meta, members)
-        return form
+    def _layout(self, quoted: tuple[bool, ...]) -> _Layout:
+        found = self._layouts.get(quoted)
+        if found is None:
+            *surrounding, after = self._meta
+            between = [*surrounding]
+            between[0] = self._head + b'{"_meta":' + between[0]
+            for name, text in zip(self._names, quoted, strict=True):
+                between.append(b"%b,%b:%b" % (after, name, b'"' if text else b""))
+                after = b'"' if text else b""
+            between.append(after + b"}" + self._tail)
+            pieces: list[bytes] = []
+            places = []
+            for part in between[:-1]:
+                # Nothing needs no place: columns of `_meta` follow each other.
+                pieces += [part] if part else []
+                places.append(len(pieces))
+                pieces.append(b"")
+            found = self._layouts[quoted] = _Layout([*pieces, between[-1]], places)
+        return found

@@ -52,8 +52,10 @@ _ESCAPES: Final = {
     ]
 }
 _FIFTH: Final = itemgetter(4)
+# Whole groups of three, which base64 has four characters for.
+_GROUPS_MAX: Final = VALUE_BYTES_MAX // 3
 # Without the prefix; nothing is left of a NULL.
-_DIGITS: Final = itemgetter(slice(2, 2 + 2 * VALUE_BYTES_MAX))
+_DIGITS: Final = itemgetter(slice(2, 2 + 6 * _GROUPS_MAX))
 _SURROGATE: Final = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
     rb"|\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -88,6 +90,13 @@ def bare_text(column: Column) -> Column | None:
 
 def text(column: Column) -> Column:
     """Convert text of any kind."""
+    joined = b'"\xff"'.join(column)
+    usual = joined.count(b'"') == 2 * (len(column) - 1) and b"\\" not in joined
+    if usual and len(joined) <= VALUE_BYTES_MAX and joined.translate(None, _CONTROLS) == joined:
+        quoted = b'"%b"' % joined
+        if NULL in quoted:
+            quoted = quoted.replace(b'"\xfe"', b"null")
+        return quoted.split(SEPARATOR)
     joined = SEPARATOR.join(column)
     if len(joined) > VALUE_BYTES_MAX:
         joined = SEPARATOR.join([_cut(value) for value in column])
@@ -165,6 +174,27 @@ def bytea(column: Column) -> Column:
     ]
 
 
+def bare_base64(column: Column) -> Column | None:
+    """Put bytes that the server has turned into base64, in lines, between quotes."""
+    joined = SEPARATOR.join(column)
+    if NULL in joined:
+        return None
+    if b"\n" not in joined:
+        # A line is short.
+        return column
+    return [value[: 4 * _GROUPS_MAX] for value in joined.replace(b"\n", b"").split(SEPARATOR)]
+
+
+def base64(column: Column) -> Column:
+    """Convert bytes that the server has turned into base64, in lines."""
+    bare = bare_base64([b"" if value == NULL else value for value in column])
+    assert bare is not None
+    return [
+        b"null" if value == NULL else b'"%b"' % text
+        for value, text in zip(column, bare, strict=True)
+    ]
+
+
 def date(column: Column) -> Column:
     """Convert dates; what is outside years 1-9999 becomes the nearest end."""
     joined = SEPARATOR.join(column)
@@ -183,22 +213,31 @@ def _date(value: bytes) -> bytes:
     return b'"%b"' % (value if len(value) == 10 else b"9999-12-31")
 
 
-def timestamp(column: Column) -> Column:
-    """Convert timestamps without a time zone, taken as UTC; ends as with `date`."""
+def bare_timestamp(column: Column) -> Column | None:
+    """Do what `timestamp` does, without the quotes."""
     joined = SEPARATOR.join(column)
     if _unusual(column, joined):
-        return [b"null" if value == NULL else _timestamp(value + b"+00") for value in column]
-    moments = joined.replace(b" ", b"T").replace(SEPARATOR, b'Z"\xff"')
-    return (b'"%bZ"' % moments).split(SEPARATOR)
+        return None
+    return (b"%bZ" % joined.replace(b" ", b"T").replace(SEPARATOR, b"Z\xff")).split(SEPARATOR)
+
+
+def timestamp(column: Column) -> Column:
+    """Convert timestamps without a time zone, taken as UTC; ends as with `date`."""
+    return [b"null" if value == NULL else _timestamp(value + b"+00") for value in column]
+
+
+def bare_timestamptz(column: Column) -> Column | None:
+    """Do what `timestamptz` does, without the quotes."""
+    joined = SEPARATOR.join(column)
+    if _unusual(column, joined):
+        return None
+    moments = joined.replace(b" ", b"T").replace(b"+00\xff", b"Z\xff")
+    return (b"%bZ" % moments[:-3]).split(SEPARATOR)
 
 
 def timestamptz(column: Column) -> Column:
     """Convert moments in UTC; ends as with `date`."""
-    joined = SEPARATOR.join(column)
-    if _unusual(column, joined):
-        return [b"null" if value == NULL else _timestamp(value) for value in column]
-    moments = joined.replace(b" ", b"T").replace(b"+00\xff", b'Z"\xff"')
-    return (b'"%bZ"' % moments[:-3]).split(SEPARATOR)
+    return [b"null" if value == NULL else _timestamp(value) for value in column]
 
 
 def _unusual(column: Column, joined: bytes) -> bool:

@@ -8,6 +8,7 @@ one libpq does it.
 
 import os
 import select
+import socket
 import threading
 from collections.abc import Iterator
 from operator import itemgetter
@@ -20,7 +21,11 @@ from psycopg import Connection, pq
 READ_BYTES: Final = 1 << 20
 LINES_BYTES: Final = 64 << 10
 """Smaller, because lines are decoded at once: what is in the processor's cache is so faster."""
+FILLED_BYTES: Final = 40 << 10
+FILL_S: Final = 0.002
+"""How long to wait for so many lines that taking them apart at once pays."""
 _HEADER: Final = Struct(">BI").unpack_from
+_HEADER_BYTES: Final = 5
 _LENGTH: Final = Struct(">I").pack
 
 _LINE: Final = b"d\0\0"
@@ -114,11 +119,20 @@ class SocketMessages:
     def lines(self, timeout_s: float) -> bytes:
         if self._early:
             return b"".join(self.receive(timeout_s))
+        self._fill()
         data = self._data(timeout_s, LINES_BYTES)
         if not data:
             return b""
         lines = self._lines(data)
         return b"".join(self._parsed(data)) if lines is None else lines
+
+    def _fill(self) -> None:
+        """Wait a little for more than what came first: the kernel tells once there is enough."""
+        with socket.socket(fileno=os.dup(self._fd)) as ours:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, FILLED_BYTES)
+            _readable(self._fd, FILL_S)
+            # It is libpq's socket again, which waits for single bytes.
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     def _lines(self, data: bytes) -> bytes | None:
         """Take frames apart that hold a line each; None where something else is among them.
@@ -167,25 +181,35 @@ class SocketMessages:
             raise self._error
         if self._done:
             return b""
-        try:
-            chunk = self._chunk(timeout_s, size)
-        except OSError as error:
-            raise psycopg.OperationalError(f"the connection is lost: {error}") from error
-        if chunk is None:
+        rest = self._rest
+        # A message much larger than one read is put together once, not with every piece of it.
+        missing = _HEADER(rest)[1] + 1 - len(rest) if len(rest) >= _HEADER_BYTES else 0
+        chunks = []
+        while chunk := self._chunk(timeout_s, min(max(size, missing), READ_BYTES)):
+            chunks.append(chunk)
+            missing -= len(chunk)
+            if missing <= 0:
+                break
+        if not chunks:
             return b""
-        if not chunk:
-            raise psycopg.OperationalError("the connection is lost: the server closed it")
-        rest, self._rest = self._rest, b""
-        return rest + chunk if rest else chunk
+        self._rest = b""
+        return b"".join([rest, *chunks])
 
     def _chunk(self, timeout_s: float | None, size: int) -> bytes | None:
+        try:
+            chunk = self._piece(timeout_s, size)
+        except OSError as error:
+            raise psycopg.OperationalError(f"the connection is lost: {error}") from error
+        if chunk == b"":
+            raise psycopg.OperationalError("the connection is lost: the server closed it")
+        return chunk
+
+    def _piece(self, timeout_s: float | None, size: int) -> bytes | None:
         while True:
             try:
                 return os.read(self._fd, size)
             except BlockingIOError:
-                poll = select.poll()
-                poll.register(self._fd, select.POLLIN)
-                if not poll.poll(None if timeout_s is None else timeout_s * 1000):
+                if not _readable(self._fd, timeout_s):
                     return None
 
     def _parsed(self, data: bytes) -> list[bytes]:
@@ -217,6 +241,12 @@ class SocketMessages:
             self._error = _server_error(body)
         elif kind == _READY:
             self._done = True
+
+
+def _readable(fd: int, timeout_s: float | None) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
 
 
 def _server_error(body: bytes) -> psycopg.Error:

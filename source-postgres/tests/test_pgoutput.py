@@ -20,6 +20,7 @@ from source_postgres.values import NULL
 
 OIDS = {23: BUILTIN["int4"], 25: BUILTIN["text"]}
 LAYOUT = (0, 8)
+RAW = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
 
 
 def table(name: str, oid: int) -> Table:
@@ -94,7 +95,9 @@ def outcome(messages: list[bytes], step: int, *, key: bool = False) -> dict:
         for batch in made.decode(messages[first : first + step], *LAYOUT):
             for changes in batch.changes:
                 documents, keys = found.setdefault(changes.table, ([], []))
-                documents += changes.documents
+                lines = changes.block.splitlines()
+                assert len(lines) == changes.rows
+                documents += [bytes(RAW.decode(line)["captured"]["doc"]) for line in lines]
                 keys += changes.keys or ()
     return found
 

@@ -172,7 +172,8 @@ class Capturing:
             if tracked.table is None or not (state.backfilling or state.mode == "Active"):
                 continue
             precise = state.mode == "Backfill"
-            followed[table_id] = Followed(tracked.table, state.key_columns if precise else None)
+            key = state.key_columns if precise else None
+            followed[table_id] = Followed(tracked.table, key, tracked.binding.index)
         stream.follow(followed)
 
     async def _begin(self, stream: ChangeStream) -> None:
@@ -389,8 +390,10 @@ class Capturing:
     ) -> None:
         for changes in batch.changes:
             tracked = self._tracked[changes.table]
-            documents = _wanted(tracked.state, changes)
-            if documents:
+            if changes.block:
+                block, rows = _wanted_lines(tracked.state, changes)
+                await transaction.emit_block(tracked.binding, block, rows)
+            elif documents := _wanted(tracked.state, changes, changes.documents):
                 await transaction.emit(tracked.binding, documents)
         for table_id in batch.truncated:
             if table_id in self._tracked:
@@ -472,15 +475,19 @@ class Capturing:
                 self._checkpoint(transaction, stream, stream.position)
 
 
-def _wanted(state: TableState, changes: Changes) -> Sequence[bytes]:
+def _wanted_lines(state: TableState, changes: Changes) -> tuple[bytes, int]:
+    """Return what `_wanted` leaves of a block, and how many rows that is."""
+    if state.mode != "Backfill" or changes.keys is None:
+        return changes.block, changes.rows
+    lines = _wanted(state, changes, changes.block.splitlines(keepends=True))
+    return b"".join(lines), len(lines)
+
+
+def _wanted(state: TableState, changes: Changes, each: Sequence[bytes]) -> Sequence[bytes]:
     """Leave out changes of rows that the scan has yet to reach, in mode Precise."""
     if state.mode != "Backfill" or changes.keys is None:
-        return changes.documents
+        return each
     position = state.position
     if position is None:
         return ()
-    return [
-        document
-        for document, key in zip(changes.documents, changes.keys, strict=True)
-        if key <= position
-    ]
+    return [change for change, key in zip(each, changes.keys, strict=True) if key <= position]

@@ -49,11 +49,16 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changes of one table, in order of commits. `keys` are packed, where they were asked for."""
+    """Changes of one table, in order of commits. `keys` are packed, where they were asked for.
+
+    They come as documents, or as a block of so many rows, as in `Scanned`.
+    """
 
     table: TableId
-    documents: Sequence[bytes]
+    documents: Sequence[bytes] = ()
     keys: Sequence[bytes] | None = None
+    block: bytes = b""
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A table whose changes are wanted; with `key` the packed values of these columns, too."""
+    """A table whose changes are wanted; with `key` the packed values of these columns, too.
+
+    `binding` is the index of its binding.
+    """
 
     table: Table
     key: tuple[str, ...] | None = None
+    binding: int = 0
 
 
 class ChangeStream(Protocol):

@@ -1,10 +1,11 @@
-"""What all tests share: how much properties are tried, and which tests begin first.
+"""What all tests share: how much properties are tried, what they start, and who begins first.
 
 Properties are judged by what they find, never by how long they take. HYPOTHESIS_PROFILE=deep tries
 them with twenty times as many examples.
 """
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,10 @@ settings.register_profile(
 )
 settings.register_profile("deep", settings.get_profile("house"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
+
+# Tests start a thousand processes: each would compile our code again where nothing may be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,7 +1,7 @@
 """All tasks of a catalog, built: what can run, what has to wait, and what can't be built."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +20,12 @@ from flow_local.tasks.definitions import CaptureTask, MaterializationTask, Task
 BUILDS_AT_ONCE: Final = 4
 
 OnEvent = Callable[[str, LogEvent], None]
+AnotherTry = Callable[[CdkError, int], Awaitable[bool]]
+
+
+async def never(_error: CdkError, _tries: int) -> bool:
+    """Try nothing again: somebody asked, and is told at once."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,8 @@ class Surroundings:
     """What a build depends on besides the catalog.
 
     `last` returns what was built last of a task; `inferred` has the schemas inferred so far by
-    collection; `on_event` gets what connectors log, with the task's name.
+    collection; `on_event` gets what connectors log, with the task's name. `another_try` is asked
+    after a failure whether to build the task again, with how often it was tried, and waits first.
     """
 
     last: Callable[[str], Last] = lambda _: Last()
@@ -35,6 +42,7 @@ class Surroundings:
     on_event: OnEvent = lambda _task, _event: None
     log_level: str = "info"
     spares: Spares | None = None
+    another_try: AnotherTry = never
 
 
 @dataclass
@@ -68,12 +76,21 @@ async def built(catalog: Catalog, surroundings: Surroundings, names: Collection[
     result = Built()
     gate = asyncio.Semaphore(BUILDS_AT_ONCE)
 
-    async def build(task: Capture | Materialization) -> None:
+    async def attempt(task: Capture | Materialization) -> CdkError | None:
         async with gate:
             try:
                 await _build(catalog, surroundings, task, result)
             except CdkError as error:
+                return error
+        return None
+
+    async def build(task: Capture | Materialization) -> None:
+        tries = 1
+        while error := await attempt(task):
+            if not await surroundings.another_try(error, tries):
                 result.failures[task.name] = _located(task, error)
+                return
+            tries += 1
 
     async with asyncio.TaskGroup() as group:
         for name, task in chosen.items():

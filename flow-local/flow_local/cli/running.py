@@ -1,7 +1,7 @@
 """`run`: the catalog's tasks from their build to their end.
 
 All tasks are built before any runs, and nothing is written before all are built: a mistake in the
-catalog leaves everything as it was.
+catalog leaves everything as it was. A connector that is killed as it answers is asked again.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from estuary_cdk.clock import Clock, SystemClock
 from estuary_cdk.errors import CdkError, TransientError
 from estuary_cdk.logs import get_logger
 from flow_local.build.lineage import Last
-from flow_local.build.tasks import Built, Surroundings, built
+from flow_local.build.tasks import AnotherTry, Built, Surroundings, built, never
 from flow_local.catalog import Catalog
 from flow_local.cli.endings import FAILED, UNHEALTHY, CommandFailed, code_of, refused
 from flow_local.cli.options import LogFormat, Logging
@@ -28,6 +28,7 @@ from flow_local.supervisor import (
     Board,
     Failure,
     Plan,
+    Restarts,
     data_directory,
     supervise,
     until_stopped,
@@ -41,6 +42,8 @@ KEPT_LEVEL: Final = "info"
 # Once a first schema is inferred: how long for the others, and for young ones to widen.
 INFERENCE_WAIT_S: Final = 10.0
 INFERENCE_PAUSE_S: Final = 1.0
+# Nothing runs yet, so somebody may be waiting to hear what is wrong.
+BUILD_RETRIES: Final = Restarts(in_a_row_max=4, delay_s=0.5)
 
 Until = Callable[[Clock], Awaitable[None]]
 
@@ -172,7 +175,7 @@ class _Runner:
         return data_directory(self.project.data_directory, relay, SystemClock(), level, held)
 
     async def _rebuilt(self, world: World, name: str) -> Task | None:
-        result = await self._asked(world, (name,), world.spares)
+        result = await self._asked(world, (name,), world.spares, never)  # The supervisor tries it.
         for error in result.failures.values():
             if isinstance(error.__cause__, TransientError | ConnectorFailed):
                 raise error.__cause__  # It may pass, which the supervisor must recognise.
@@ -182,12 +185,18 @@ class _Runner:
 
     async def _built(self, world: World | None, held: Spares) -> Built:
         """Build all tasks; raises CommandFailed where one can't be."""
-        result = await self._asked(world, self.project.names, held)
+        result = await self._asked(world, self.project.names, held, _another_try)
         if result.failures:
             raise refused(result.failures.values())
         return result
 
-    async def _asked(self, world: World | None, names: Sequence[str], held: Spares | None) -> Built:
+    async def _asked(
+        self,
+        world: World | None,
+        names: Sequence[str],
+        held: Spares | None,
+        another_try: AnotherTry,
+    ) -> Built:
         lasts: dict[str, Last] = {}
         inferred: Mapping[str, bytes] = {}
         if world is not None:
@@ -201,6 +210,7 @@ class _Runner:
             on_event=relay,
             log_level=self.options.logging.level or KEPT_LEVEL,
             spares=held,
+            another_try=another_try,
         )
         return await built(self.loaded, surroundings, names)
 
@@ -223,6 +233,15 @@ class _Runner:
             for task in self.board.tasks
             if task.phase != "done"
         ] or [f"can't finish within {seconds:g} s"]
+
+
+async def _another_try(error: CdkError, tries: int) -> bool:
+    delay_s = BUILD_RETRIES.delay(error, tries, until_idle=True)
+    if delay_s is None:
+        return False
+    log.warning("task can't be built yet and is tried again", reason=str(error), delay_s=delay_s)
+    await SystemClock().sleep(delay_s)
+    return True
 
 
 def _inferred(world: World, wanted: Set[str]) -> Until:

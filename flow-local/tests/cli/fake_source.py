@@ -3,10 +3,13 @@
 `misbehave` is "exit" or "garbage" at validate, "exit later" or "garbage later" amid the stream.
 `documents` are emitted with one checkpoint, once; those of `again` every time; with `endless`, more
 and more of them follow; with `quiet`, nothing does until stdin ends. `follow` names a file whose
-lines are emitted, each with a checkpoint, as they come; with `once`, those that are there.
+lines are emitted, each with a checkpoint, as they come; with `once`, those that are there. With
+`deaths`, a process is killed as it is asked what `at` says, until `times` of them were.
 Its arguments are logged whenever it starts; requests to validate and apply go to the file `trace`.
 """
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,6 +27,14 @@ def say(**message) -> None:
 def fail() -> None:
     print('{"level":"error","message":"can\'t log in: wrong password"}', file=sys.stderr)
     sys.exit(1)
+
+
+def die_at(kind, deaths) -> None:
+    died = Path(deaths["tally"])
+    before = died.read_text() if died.exists() else ""
+    if kind == deaths["at"] and len(before) < deaths["times"]:
+        died.write_text(before + "x")
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def follow(config, at) -> None:
@@ -68,6 +79,8 @@ for line in sys.stdin:
     [(kind, body)] = msgspec.json.decode(line).items()
     config = body.get("config") or body.get("capture", {}).get("config", {})
     config = {"documents": [], **config}
+    if config.get("deaths"):
+        die_at(kind, config["deaths"])
     if kind in {"validate", "apply"} and config.get("trace"):
         with Path(config["trace"]).open("a") as file:
             file.write(line)

@@ -10,6 +10,9 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from flow_local.cli import running
+from flow_local.supervisor import Restarts
+
 STOP_S = 5
 
 
@@ -47,6 +50,32 @@ def test_data_goes_where_it_is_told_to(project, tmp_path):
     assert project.run("run", "--until-idle", "--data-dir", str(elsewhere)).code == 0
     assert (elsewhere / "recovery.db").exists()
     assert not (project.path / ".flow-local").exists()
+
+
+@pytest.mark.parametrize(("at", "times"), [("validate", 2), ("apply", 1)])
+def test_a_connector_that_is_killed_as_it_is_asked_is_asked_again(
+    project, documents, monkeypatch, at, times
+):
+    monkeypatch.setattr(running, "BUILD_RETRIES", Restarts(in_a_row_max=2, delay_s=0.01))
+    deaths = {"at": at, "times": times, "tally": str(project.path / "deaths")}
+    project.write(documents=documents, deaths=deaths)
+    ended = project.run("run", "--until-idle")
+    assert ended.code == 0, ended.err
+    assert (project.path / "deaths").read_text() == "x" * times
+    assert project.stored == documents
+
+
+def test_a_connector_that_is_always_killed_as_it_is_asked_ends_the_run(project, monkeypatch):
+    monkeypatch.setattr(running, "BUILD_RETRIES", Restarts(in_a_row_max=2, delay_s=0.01))
+    deaths = {"at": "validate", "times": 9, "tally": str(project.path / "deaths")}
+    project.write(documents=[], deaths=deaths)
+    ended = project.run("run", "--until-idle")
+    assert (ended.code, ended.sentence) == (
+        1,
+        "flow.yaml:4: can't validate 'acme/source': the connector was killed by SIGKILL: "
+        "it logged nothing",
+    )
+    assert (project.path / "deaths").read_text() == "xxx"
 
 
 def test_a_run_that_takes_too_long_ends_with_its_own_code(project):

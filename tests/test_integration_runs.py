@@ -105,7 +105,7 @@ def test_rows_of_a_database_and_their_changes_become_rows():
     assert out.splitlines()[-1] == "source-postgres (dev): all 20 rows are as expected"
 
 
-@pytest.mark.parametrize("connector", ["source-s3", "source-files", "source-sftp"])
+@pytest.mark.parametrize("connector", ["source-s3", "source-files", "source-gcs", "source-sftp"])
 def test_files_of_every_kind_in_a_store_become_rows(connector):
     process = start("run.sh", CONNECTOR=connector)
     out = ended(process)

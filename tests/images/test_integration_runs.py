@@ -15,6 +15,7 @@ TESTS = Path(__file__).parents[1]
     [
         ("source-http", "run.sh"),
         ("source-postgres", "run.sh"),
+        ("source-gcs", "run.sh"),
         ("source-s3", "run.sh"),
         ("source-sftp", "run.sh"),
         ("materialize-sqlite", "materialize/run.sh"),

@@ -9,15 +9,20 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import zstandard
 
 from estuary_cdk.errors import DataError
+from estuary_cdk.kits.files.libraries import library
 
 PART_BYTES_MAX = 1 << 20
 ZSTD_SLICE_BYTES = 1 << 10  # 256 blocks at most, so a slice can't become more than 32 MiB
 XZ_MEMORY_MAX = 128 << 20  # what the strongest preset takes to read is half of it
+SNAPPY_START: Final = b"\xff\x06\x00\x00sNaPpY"
+SNAPPY_HEADER_BYTES = 4
+SNAPPY_SKIPPABLE = 0x80
+SNAPPY_BYTES_MAX = 1 << 17
 EXPANSION_MAX = 250
 EXPANSION_FREE_BYTES = 1 << 30  # below this size any expansion is fine
 
@@ -137,19 +142,51 @@ class ZstdFrame:
         yield b"".join(ready)
 
 
-class Measured:
-    """One bzip2 or xz stream, whose decompressor itself bounds what comes out at a time."""
+class SnappyChunk:
+    """One chunk of a framed snappy file, of which one is 64 KiB at the most."""
 
-    def __init__(self, stream: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
+    def __init__(self) -> None:
+        self.eof = False
+        self.unused = b""
+        self._snappy: Any = library("cramjam", "snappy files").snappy
+
+    def expand(self, data: bytes) -> Iterator[bytes]:
+        self.unused += data
+        if len(self.unused) < SNAPPY_HEADER_BYTES:
+            return
+        kind, size = self.unused[0], int.from_bytes(self.unused[1:SNAPPY_HEADER_BYTES], "little")
+        if kind < SNAPPY_SKIPPABLE and size > SNAPPY_BYTES_MAX:
+            raise ValueError(f"a chunk claims {size} bytes")
+        end = SNAPPY_HEADER_BYTES + size
+        if len(self.unused) < end:
+            return
+        chunk, self.unused = self.unused[:end], self.unused[end:]
+        self.eof = True
+        if kind < SNAPPY_SKIPPABLE:
+            try:
+                yield bytes(self._snappy.decompress(SNAPPY_START + chunk))
+            except self._error as error:
+                raise ValueError(str(error)) from error
+
+    @property
+    def _error(self) -> type[Exception]:
+        found: type[Exception] = library("cramjam", "snappy files").DecompressionError
+        return found
+
+
+class Measured:
+    """One bzip2, xz or lz4 stream, whose decompressor bounds what comes out at a time."""
+
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     @property
     def eof(self) -> bool:
-        return self._stream.eof
+        return bool(self._stream.eof)
 
     @property
     def unused(self) -> bytes:
-        return self._stream.unused_data
+        return self._stream.unused_data or b""
 
     def expand(self, data: bytes) -> Iterator[bytes]:
         while True:
@@ -176,8 +213,14 @@ BZIP2 = MemberFormat("bzip2", lambda: Measured(bz2.BZ2Decompressor()))
 XZ = MemberFormat(
     "xz", lambda: Measured(lzma.LZMADecompressor(memlimit=XZ_MEMORY_MAX)), padding=b"\0"
 )
-# What the libraries raise for data that isn't theirs; bzip2's raises OSError.
-DAMAGED: Final = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError)
+LZ4 = MemberFormat(
+    "lz4", lambda: Measured(library("lz4.frame", "lz4 files").LZ4FrameDecompressor())
+)
+SNAPPY = MemberFormat("snappy", SnappyChunk)
+# What the libraries raise for data that isn't theirs; bzip2's raises OSError, lz4's RuntimeError.
+DAMAGED: Final = (
+    zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError
+)  # fmt: skip
 
 
 class Members:

@@ -48,7 +48,9 @@ class CsvRows:
     `malformed_rows` counts the rows left out under the error threshold.
     """
 
-    def __init__(self, file: str, encoding: str, options: CsvOptions) -> None:
+    def __init__(
+        self, file: str, encoding: str, options: CsvOptions, *, lines_before: int = 0
+    ) -> None:
         csv.field_size_limit(RECORD_CHARS_MAX)
         self.malformed_rows = 0
         self._file = file
@@ -57,7 +59,7 @@ class CsvRows:
         self._text: list[str] = []
         self._chars = 0
         self._batch_chars = SAMPLE_CHARS
-        self._lines = 0
+        self._lines = lines_before
         self._names: tuple[str, ...] = column_names(options.headers)
         self._kinds: tuple[Kind, ...] = ()
         self._reader: Reader | None = None

@@ -19,8 +19,12 @@ MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bzip2",
     b"\xfd7zXZ\0": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\xff\x06\x00\x00sNaPpY": "snappy",
 }
-COMPRESSION_SUFFIXES = {".gz", ".gzip", ".zip", ".zst", ".zstd", ".bz2", ".xz"}
+COMPRESSION_SUFFIXES = {
+    ".gz", ".gzip", ".zip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".sz", ".snappy"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

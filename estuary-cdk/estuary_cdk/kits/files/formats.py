@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from estuary_cdk.kits.files.arrow_files import FEATHER_1_MAGIC, FILE_MAGIC, arrow, parquet
+from estuary_cdk.kits.files.avro_blocks import MAGIC as AVRO_MAGIC
+from estuary_cdk.kits.files.avro_blocks import AvroBlocks
 from estuary_cdk.kits.files.csv_rows import CsvRows
 from estuary_cdk.kits.files.detection import Hints, suffix_of, text_format_of
 from estuary_cdk.kits.files.json_items import JsonItems
 from estuary_cdk.kits.files.jsonl import JsonLines
 from estuary_cdk.kits.files.options import AutoFormat, CsvOptions, ParserOptions
 from estuary_cdk.kits.files.tables import TableReader
+from estuary_cdk.kits.files.text_lines import PlainLines, W3cLog
 
 
 class Parser(Protocol):
@@ -65,6 +68,18 @@ def _jsonl(file: str, encoding: str, _: ParserOptions) -> Parser:
     return JsonLines(file, encoding)
 
 
+def _avro(file: str, _: str, __: ParserOptions) -> Parser:
+    return AvroBlocks(file)
+
+
+def _lines(file: str, encoding: str, _: ParserOptions) -> Parser:
+    return PlainLines(file, encoding)
+
+
+def _w3c_log(file: str, encoding: str, _: ParserOptions) -> Parser:
+    return W3cLog(file, encoding)
+
+
 FORMATS = (
     Format("csv", (".csv",), ("text/csv", "application/csv"), open=_csv),
     Format("tsv", (".tsv", ".tab"), ("text/tab-separated-values",), open=_tsv),
@@ -89,6 +104,9 @@ FORMATS = (
         (FILE_MAGIC, FEATHER_1_MAGIC),
         seek=arrow,
     ),
+    Format("avro", (".avro",), ("application/avro", "avro/binary"), (AVRO_MAGIC,), open=_avro),
+    Format("w3cExtendedLog", (), (), (b"#Software:", b"#Version:", b"#Fields:"), open=_w3c_log),
+    Format("lines", (), (), open=_lines),
 )
 BY_NAME = {row.name: row for row in FORMATS}
 BY_SUFFIX = {suffix: row for row in FORMATS for suffix in row.suffixes}

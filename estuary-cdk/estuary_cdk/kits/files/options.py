@@ -8,7 +8,7 @@ from typing import Literal
 
 from estuary_cdk.config import Settings, setting
 
-Compression = Literal["gzip", "zip", "zstd", "bzip2", "xz", "none"]
+Compression = Literal["gzip", "zip", "zstd", "bzip2", "xz", "lz4", "snappy", "none"]
 Delimiter = Literal[",", "|", " ", ";", "\t", "\x0b", "\x1f", "\x01"]
 Escape = Literal["\\", '"', ""]
 LineEnding = Literal["\n", "\r\n", "\r", "\x1e"]
@@ -102,7 +102,35 @@ class ArrowFormat(Settings):
     type: Literal["arrow"] = setting("arrow", title="Type")
 
 
-FormatOptions = AutoFormat | CsvFormat | JsonFormat | JsonLinesFormat | ParquetFormat | ArrowFormat
+class AvroFormat(Settings):
+    """Avro object container files."""
+
+    type: Literal["avro"] = setting("avro", title="Type")
+
+
+class W3cFormat(Settings):
+    """W3C extended log files, such as web servers write."""
+
+    type: Literal["w3cExtendedLog"] = setting("w3cExtendedLog", title="Type")
+
+
+class LinesFormat(Settings):
+    """Plain text: a document per line."""
+
+    type: Literal["lines"] = setting("lines", title="Type")
+
+
+FormatOptions = (
+    AutoFormat
+    | CsvFormat
+    | JsonFormat
+    | JsonLinesFormat
+    | ParquetFormat
+    | ArrowFormat
+    | AvroFormat
+    | W3cFormat
+    | LinesFormat
+)
 """The format of a file: detected, or chosen with its options."""
 
 

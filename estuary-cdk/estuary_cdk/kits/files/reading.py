@@ -7,6 +7,8 @@ from typing import BinaryIO
 from estuary_cdk.kits.files.compression import (
     BZIP2,
     GZIP,
+    LZ4,
+    SNAPPY,
     XZ,
     ZSTD,
     Decompressor,
@@ -26,6 +28,8 @@ DECOMPRESSORS: dict[str, Callable[[str], Decompressor]] = {
     "zstd": lambda file: Members(file, ZSTD),
     "bzip2": lambda file: Members(file, BZIP2),
     "xz": lambda file: Members(file, XZ),
+    "lz4": lambda file: Members(file, LZ4),
+    "snappy": lambda file: Members(file, SNAPPY),
     "zip": ZipEntries,
     "none": lambda _: Plain(),
 }

@@ -6,6 +6,8 @@ import io
 import lzma
 import zipfile
 
+import cramjam
+import lz4.frame
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -13,11 +15,24 @@ from hypothesis import strategies as st
 
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files import compression
-from estuary_cdk.kits.files.compression import BZIP2, GZIP, PART_BYTES_MAX, XZ, ZSTD, Members
+from estuary_cdk.kits.files.compression import (
+    BZIP2,
+    GZIP,
+    LZ4,
+    PART_BYTES_MAX,
+    SNAPPY,
+    XZ,
+    ZSTD,
+    Members,
+)
 from estuary_cdk.kits.files.zip_entries import ZipEntries
 
 CONTENT = b"".join(b"line %d of some text\n" % n for n in range(3000))
 SKIPPABLE = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+
+
+def snappy(content):
+    return bytes(cramjam.snappy.compress(content))
 
 
 def zipped(entries, *, method=zipfile.ZIP_DEFLATED, streamed=False):
@@ -59,6 +74,10 @@ def expanded(decompressor, data, block=50):
         (BZIP2, bz2.compress(CONTENT[:999]) + bz2.compress(b"") + bz2.compress(CONTENT[999:])),
         (XZ, lzma.compress(CONTENT)),
         (XZ, lzma.compress(CONTENT[:999]) + bytes(8) + lzma.compress(CONTENT[999:]) + bytes(4)),
+        (LZ4, lz4.frame.compress(CONTENT)),
+        (LZ4, lz4.frame.compress(CONTENT[:999]) + lz4.frame.compress(CONTENT[999:])),
+        (SNAPPY, snappy(CONTENT)),
+        (SNAPPY, snappy(CONTENT[:999]) + b"\xfe\x02\0\0??" + snappy(CONTENT[999:])),
         (ZSTD, SKIPPABLE + zstandard.compress(CONTENT[:999]) + zstandard.compress(CONTENT[999:])),
     ],
 )
@@ -96,6 +115,8 @@ def test_stored_zip_entries_are_read():
         (lambda: Members("f.zst", ZSTD), zstandard.compress(CONTENT)),
         (lambda: Members("f.bz2", BZIP2), bz2.compress(CONTENT)),
         (lambda: Members("f.xz", XZ), lzma.compress(CONTENT)),
+        (lambda: Members("f.lz4", LZ4), lz4.frame.compress(CONTENT)),
+        (lambda: Members("f.sz", SNAPPY), snappy(CONTENT)),
         (lambda: ZipEntries("f.zip"), zipped([("a", CONTENT)]).split(b"PK\x01\x02")[0]),
     ],
 )
@@ -112,6 +133,9 @@ def test_a_truncated_file_says_so(decompressor, data, lost):
         (Members("f", ZSTD), b"not zstd at all"),
         (Members("f", BZIP2), bz2.compress(CONTENT)[:-20] + b"damage" * 4),
         (Members("f", XZ), lzma.compress(CONTENT)[:-6] + b"damage"),
+        (Members("f", LZ4), lz4.frame.compress(CONTENT, content_checksum=True)[:-4] + b"oops"),
+        (Members("f", SNAPPY), snappy(CONTENT)[:-6] + b"damage"),
+        (Members("f", SNAPPY), snappy(CONTENT) + b"\x02\xff\xff\xff"),
         (ZipEntries("f"), zipped([("a", b"12345")], method=0).replace(b"12345", b"12X45", 1)),
         (ZipEntries("f"), zipped([("a", CONTENT)], method=zipfile.ZIP_BZIP2)),
         (ZipEntries("f"), b"not a zip archive"),

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from estuary_cdk.capture import Binding, BindingState, Pull
 from estuary_cdk.capture import Patch as BindingPatch
@@ -88,7 +88,8 @@ async def _sweep(session: Pull[Config, Resource, State], binding: Binding[Resour
 def _waits(state: State, resource: Resource, now: datetime) -> bool:
     if resource.interval is None or state.swept_at is None or state.sweep.reading is not None:
         return False
-    return now - state.swept_at < length(resource.interval)
+    # A clock that was set back mustn't have the binding wait until it is where it was.
+    return timedelta() <= now - state.swept_at < length(resource.interval)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,12 @@ async def stretches(blocks: AsyncIterable[bytes], reader: FileReader) -> AsyncGe
 async def contents(store: Store, file: StoredFile, reader: FileReader) -> AsyncGenerator[Stretch]:
     """Yield the stretches of a stored file, read by seeking where its format wants that.
 
-    Small files are fetched whole in any case.
+    Small files are fetched whole in any case. Empty ones have no range to be fetched, and
+    no records whatever they are said to be.
     """
+    if not file.size:
+        yield Stretch(b"", (), last=True)
+        return
     if file.size > stores.RANGE_BYTES and reader.may_seek:
         head = await store.read(file, 0, HEAD_BYTES)
         if reader.seeks(head):

@@ -36,6 +36,7 @@ from estuary_cdk.kits.files.tracked_keys import KEYS_MAX, unpacked
 BLOCK_FILES = 256
 FILES_MAX = 1_000_000
 MARK_CHARS = 16
+TROUBLE_CHARS_MAX = 300
 
 
 class FolderState(BaseModel):
@@ -49,12 +50,16 @@ class FolderState(BaseModel):
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
-    """What is known of a file that was read to its end, or given up on at this version."""
+    """What is known of a file that was read to its end, or given up on at this version.
+
+    `trouble` is why it was given up on.
+    """
 
     mark: str
     present: dict[str, int] = {}
     keys: dict[str, str] = {}
     untracked: bool = False
+    trouble: str = ""
 
 
 _entries = msgspec.json.Decoder(dict[str, Entry]).decode
@@ -98,6 +103,12 @@ class Folder:
         self._reading = dict(state.reading)
         self._saved = set(state.reading)
         self._changed: set[str] = set()
+        self._troubles = {
+            path: entry.trouble
+            for block in self._blocks.values()
+            for path, entry in block.items()
+            if entry.trouble
+        }
         self._last = max(self._blocks, key=int, default="")
         self._holders: Counter[bytes] = Counter()
         self._keys_of: dict[str, set[bytes]] = {}
@@ -117,9 +128,14 @@ class Folder:
         return hashlib.sha256(said).hexdigest()[:MARK_CHARS]
 
     def decided(self, listed: Iterable[StoredFile]) -> list[Work]:
-        """Return which of the listed files have to be read; those cut off before among them."""
+        """Return which of the listed files have to be read; those cut off before among them.
+
+        An empty file is one to read only where it had documents once.
+        """
         work = []
         for file in listed:
+            if not file.size and not self._knows(file.path):
+                continue
             mark = self.mark(file.identity)
             if file.path not in self._reading and self._entry(file.path).mark == mark:
                 continue
@@ -127,11 +143,30 @@ class Folder:
         return work
 
     def gone(self, listed: set[str]) -> list[Work]:
-        """Return the known files that a complete listing doesn't have."""
-        if self.ascending:
-            return []
+        """Return the known files that a complete listing doesn't have.
+
+        In ascending mode these are files whose read was cut off: others aren't known.
+        """
         known = (self._block_of.keys() | self._reading.keys()) - listed
         return [Work(None, path, "") for path in sorted(known)]
+
+    @property
+    def left_out(self) -> tuple[int, str]:
+        """How many files were given up on until they change, and why the first of them was."""
+        return len(self._troubles), next(iter(self._troubles.values()), "")
+
+    def kept(self, work: Work) -> Patch:
+        """Keep what a file that is gone has emitted; it is neither read nor left out any more."""
+        if work.path in self._reading:
+            after = self._reading.pop(work.path)
+            if not self.ascending:
+                self._remember(work.path, _entry("", after))
+            if work.path in self._saved:
+                self._saved.discard(work.path)
+                return {"reading": {work.path: None}}
+        elif work.path in self._troubles:
+            self._remember(work.path, msgspec.structs.replace(self._entry(work.path), trouble=""))
+        return {}
 
     def state_of(self, path: str) -> SweepState:
         """Return the single-file state of a file."""
@@ -168,11 +203,11 @@ class Folder:
         """Forget how far a file was read: its bytes aren't those that were read then."""
         self._reading[path] = self.state_of(path).model_copy(update={"reading": None})
 
-    def given_up(self, work: Work) -> Patch:
+    def given_up(self, work: Work, trouble: str) -> Patch:
         """Leave a file as it is until it changes; what it has emitted stays known."""
-        return self._settled(work, self.state_of(work.path))
+        return self._settled(work, self.state_of(work.path), trouble[:TROUBLE_CHARS_MAX])
 
-    def _settled(self, work: Work, after: SweepState) -> Patch:
+    def _settled(self, work: Work, after: SweepState, trouble: str = "") -> Patch:
         self._reading.pop(work.path, None)
         patch = self._contest()
         if work.path in self._saved:
@@ -185,9 +220,7 @@ class Folder:
         if work.gone:
             self._forget(work.path)
         else:
-            self._remember(
-                work.path, Entry(work.mark, after.present, after.keys, untracked=after.untracked)
-            )
+            self._remember(work.path, _entry(work.mark, after, trouble))
         return patch
 
     def changes(self) -> Patch:
@@ -202,6 +235,9 @@ class Folder:
         }
         self._changed = set()
         return {"read": changed} if changed else {}
+
+    def _knows(self, path: str) -> bool:
+        return path in self._block_of or path in self._reading
 
     def _entry(self, path: str) -> Entry:
         name = self._block_of.get(path)
@@ -219,9 +255,13 @@ class Folder:
             self._block_of[path] = name
         self._blocks[name][path] = entry
         self._changed.add(name)
+        self._troubles.pop(path, None)
+        if entry.trouble:
+            self._troubles[path] = entry.trouble
 
     def _forget(self, path: str) -> None:
         self._keys_of.pop(path, None)
+        self._troubles.pop(path, None)
         name = self._block_of.pop(path, None)
         if name is not None:
             del self._blocks[name][path]
@@ -272,6 +312,10 @@ class Folder:
 
 
 _UNKNOWN = Entry("")
+
+
+def _entry(mark: str, state: SweepState, trouble: str = "") -> Entry:
+    return Entry(mark, state.present, state.keys, untracked=state.untracked, trouble=trouble)
 
 
 def version_of(work: Work) -> Version:

@@ -35,8 +35,8 @@ class Selection:
     """Which files of a store a stream follows, and what is done about them.
 
     Of the files below `prefix`, those whose whole path contains `match`, modified at `since` or
-    later. Empty files and paths that end in a slash are never taken. `root` goes in front of a path
-    to name the file in documents.
+    later. Paths that end in a slash, which stand for folders, are never taken. `root` goes in front
+    of a path to name the file in documents.
     """
 
     prefix: str = ""
@@ -50,8 +50,7 @@ class Selection:
     def takes(self, file: StoredFile) -> bool:
         """Tell whether a listed file belongs to the stream."""
         return (
-            file.size > 0
-            and not file.path.endswith("/")
+            not file.path.endswith("/")
             and (self.match is None or self.match.search(file.path) is not None)
             and (self.since is None or file.modified >= self.since)
         )
@@ -59,7 +58,11 @@ class Selection:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a sweep did. `skipped` are files that couldn't be read and were left out."""
+    """What a sweep did. `skipped` are the files that it couldn't read and left out.
+
+    `left_out` is how many stay left out until they change, those of earlier sweeps among them, and
+    `trouble` why the first of them is.
+    """
 
     listed: int = 0
     read: int = 0
@@ -68,6 +71,8 @@ class Outcome:
     malformed_rows: int = 0
     untracked: bool = False
     skipped: list[CdkError] = field(default_factory=list)
+    left_out: int = 0
+    trouble: str = ""
 
 
 async def listed(
@@ -95,14 +100,13 @@ class Following:
 
         One file's failure doesn't keep the others from being read: it is raised at the end, or,
         when `on_error` is skip, the file is left out until it changes; no more than `FAILURES_MAX`
-        either way. What was read until then is checkpointed.
+        are, one way or the other. What was read until then is checkpointed.
         """
         outbox = Outbox(self.commit, self.folder.advanced, self.folder.changes)
         try:
             for _ in range(PASSES_MAX):
                 seen = await self._pass(outbox)
-                if self.selection.on_delete == "delete":
-                    await self._delete(outbox, seen)
+                await self._settle_gone(outbox, seen)
                 await outbox.flush()
                 if not self.folder.has_contested:
                     break
@@ -110,6 +114,7 @@ class Following:
             self.outcome.documents = outbox.total
         if self._failures:
             raise _together(self._failures)
+        self.outcome.left_out, self.outcome.trouble = self.folder.left_out
         return self.outcome
 
     @property
@@ -137,13 +142,17 @@ class Following:
         self.outcome.listed = len(seen)
         return seen
 
-    async def _delete(self, outbox: Outbox, seen: set[str]) -> None:
+    async def _settle_gone(self, outbox: Outbox, seen: set[str]) -> None:
         for work in self.folder.gone(seen):
-            if self.owns(work.path):
-                self.outcome.deleted += 1
-                sweep = self.folder.sweep(work, self._name(work.path))
-                sweep.end()
-                await self._finish(outbox, work, sweep)
+            if not self.owns(work.path):
+                continue
+            if self.selection.on_delete == "keep":
+                await outbox.put_all(work.path, [], self.folder.kept(work))
+                continue
+            self.outcome.deleted += 1
+            sweep = self.folder.sweep(work, self._name(work.path))
+            sweep.end()
+            await self._finish(outbox, work, sweep)
 
     async def _worker(self, outbox: Outbox, queue: asyncio.Queue[Work | None]) -> None:
         while (work := await queue.get()) is not None:
@@ -200,10 +209,10 @@ class Following:
         if quarantined:
             log.warning("file is left out until it changes", file=work.path, reason=str(error))
             await outbox.flush()
-            await outbox.put_all(work.path, [], self.folder.given_up(work))
+            await outbox.put_all(work.path, [], self.folder.given_up(work, str(error)))
         elif self.folder.ascending:
             raise error  # later files would let this one be forgotten
-        if len(failures) > FAILURES_MAX:
+        if len(failures) > FAILURES_MAX or self.folder.left_out[0] > FAILURES_MAX:
             raise _together(failures)
 
     def _name(self, path: str) -> str:

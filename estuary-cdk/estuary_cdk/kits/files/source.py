@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -112,8 +112,8 @@ class Files(Generic[ConfigT]):
         async with self.opened(config) as store:
             for stream in streams:
                 async for page in listed(store, self.selection(config, stream)):
-                    if page:
-                        await store.read(page[0], 0, 1)
+                    if (file := next((file for file in page if file.size), None)) is not None:
+                        await store.read(file, 0, 1)
                     break
 
     async def _pull(self, session: Pull[ConfigT, Resource, State]) -> None:
@@ -173,7 +173,8 @@ class Files(Generic[ConfigT]):
 def _waits(state: State, resource: Resource, now: datetime) -> bool:
     if resource.interval is None or state.swept_at is None or state.folder.reading:
         return False
-    return now - state.swept_at < length(resource.interval)
+    # A clock that was set back mustn't have the binding wait until it is where it was.
+    return timedelta() <= now - state.swept_at < length(resource.interval)
 
 
 def _recipe(selection: Selection, key: Sequence[str]) -> str:
@@ -186,10 +187,11 @@ def _report(stream: str, outcome: Outcome) -> None:
         log.warning("malformed rows were left out", stream=stream, rows=outcome.malformed_rows)
     if outcome.untracked:
         log.warning("too many keys to tell which documents vanish", stream=stream)
-    if outcome.skipped:
+    if outcome.left_out or outcome.skipped:
+        left_out = max(outcome.left_out, len(outcome.skipped))
         status(
-            f"{stream}: {len(outcome.skipped)} of {outcome.listed} files can't be read and were "
-            f"left out; the first: {outcome.skipped[0]}"
+            f"{stream}: {left_out} of {outcome.listed} files can't be read and are left out until "
+            f"they change; the first: {outcome.trouble or outcome.skipped[0]}"
         )
     log.info(
         "files captured",

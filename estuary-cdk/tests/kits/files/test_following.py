@@ -77,8 +77,16 @@ class World:
                 yield tuple(document[n] for n in names) if names else (path, offset), document
 
     def is_equal(self):
-        """Tell whether the collection has each key of the files, with a document that has it."""
+        """Tell whether the collection has each key of the files, with a document that has it.
+
+        Where deleted files' documents are kept, those may be there too, and no others.
+        """
         possible = {}
+        if self.selection.on_delete == "keep":
+            there = self.store.contents
+            assert self.key is None, "whose a key is can't be told"
+            present = {key: each for key, each in self.collection.items() if key[0] in there}
+            return present == dict(self.held())
         for key, document in self.held():
             possible.setdefault(key, []).append(document)
         return possible.keys() == self.collection.keys() and all(
@@ -117,13 +125,15 @@ def shrink(patched):
     patched.setattr("estuary_cdk.kits.files.detection.HEAD_BYTES", 8)
 
 
-@pytest.mark.parametrize("key", [None, ("/id",)])
+@pytest.mark.parametrize(
+    ("key", "on_delete"), [(None, "delete"), (None, "keep"), (("/id",), "delete")]
+)
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_the_collection_ends_equal_to_the_files_whatever_happens(key, data):
+def test_the_collection_ends_equal_to_the_files_whatever_happens(key, on_delete, data):
     with pytest.MonkeyPatch.context() as patched:
         shrink(patched)
-        world = World(key)
+        world = World(key, on_delete=on_delete)
 
         def change(path, content, days):
             if content is not None or path not in world.store.contents:
@@ -219,6 +229,20 @@ async def test_ascending_files_are_read_once_and_only_behind_the_last():
     assert world.state == {"after": "c.jsonl"}
 
 
+@pytest.mark.parametrize("on_delete", ["keep", "delete"])
+async def test_an_ascending_file_that_goes_while_it_is_read_leaves_no_state(small, on_delete):
+    world = World(ascending=True, on_delete=on_delete)
+    world.store.put("a.jsonl", lines(*[(n, "x") for n in range(50)]))
+    with pytest.RaisesGroup(Crash, flatten_subgroups=True):
+        await world.sweep(n >= 1 for n in count())
+    assert world.state["reading"]
+    world.store.remove("a.jsonl")
+    await world.sweep()
+    assert not world.state.get("reading")
+    assert not world.state.get("read")
+    assert bool(world.collection) == (on_delete == "keep")
+
+
 async def test_an_ascending_file_that_fails_is_not_passed_over():
     world = World(ascending=True)
     world.store.put("a.jsonl", b"{")
@@ -261,6 +285,47 @@ async def test_a_bad_file_is_left_out_until_it_changes_if_asked():
     world.store.put("a.jsonl", lines((2, "x")))
     await world.sweep()
     assert world.is_equal()
+
+
+async def test_files_left_out_stay_counted_until_they_change_or_go():
+    world = World(on_error="skip", on_delete="keep")
+    world.store.put("a.jsonl", b"{")
+    world.store.put("b.jsonl", b"{")
+    world.store.put("c.jsonl", lines((1, "x")))
+    await world.sweep()
+    outcome = await world.sweep()
+    assert (outcome.left_out, outcome.skipped) == (2, [])
+    assert "can't read 'a.jsonl' line 1" in outcome.trouble
+    world.store.put("a.jsonl", lines((2, "x")))
+    assert (await world.sweep()).left_out == 1
+    world.store.remove("b.jsonl")
+    assert (await world.sweep()).left_out == 0
+    assert (await world.sweep()).left_out == 0
+
+
+async def test_no_more_files_are_left_out_over_several_sweeps_than_in_one(monkeypatch):
+    monkeypatch.setattr(following_module, "FAILURES_MAX", 2)
+    world = World(on_error="skip")
+    for name in "ab":
+        world.store.put(f"{name}.jsonl", b"{")
+        await world.sweep()
+    world.store.put("c.jsonl", b"{")
+    with pytest.RaisesGroup(DataError, flatten_subgroups=True):
+        await world.sweep()
+
+
+async def test_a_file_that_was_emptied_loses_its_rows_and_no_empty_file_is_fetched():
+    world = World(on_delete="keep")
+    world.store.put("a.jsonl", lines((1, "x"), (2, "x")))
+    world.store.put("empty.jsonl.gz", b"")
+    await world.sweep()
+    world.store.put("a.jsonl", b"")
+    world.store.reads.clear()
+    await world.sweep()
+    assert world.collection == {}
+    assert world.store.reads == []
+    known = Folder(FolderState.model_validate(world.state), "r").gone(set())
+    assert [work.path for work in known] == ["a.jsonl"], "an empty file costs no state"
 
 
 async def test_too_many_bad_files_stop_the_sweep(monkeypatch):

@@ -11,9 +11,18 @@ from estuary_cdk.kits.files.csv_rows import CsvRows
 from estuary_cdk.kits.files.detection import Hints, suffix_of, text_format_of
 from estuary_cdk.kits.files.json_items import JsonItems
 from estuary_cdk.kits.files.jsonl import JsonLines
-from estuary_cdk.kits.files.options import AutoFormat, CsvOptions, ParserOptions
+from estuary_cdk.kits.files.options import (
+    AutoFormat,
+    CsvOptions,
+    ParserOptions,
+    ProtobufFormat,
+    XmlFormat,
+)
+from estuary_cdk.kits.files.protobuf_messages import ProtobufMessages
+from estuary_cdk.kits.files.spreadsheets import spreadsheet
 from estuary_cdk.kits.files.tables import TableReader
 from estuary_cdk.kits.files.text_lines import PlainLines, W3cLog
+from estuary_cdk.kits.files.xml_records import XmlRecords
 
 
 class Parser(Protocol):
@@ -80,6 +89,16 @@ def _w3c_log(file: str, encoding: str, _: ParserOptions) -> Parser:
     return W3cLog(file, encoding)
 
 
+def _xml(file: str, _: str, options: ParserOptions) -> Parser:
+    chosen = options.format
+    return XmlRecords(file, chosen.config.element if isinstance(chosen, XmlFormat) else None)
+
+
+def _protobuf(file: str, _: str, options: ParserOptions) -> Parser:
+    assert isinstance(options.format, ProtobufFormat), "nothing else tells this format"
+    return ProtobufMessages(file, options.format.config)
+
+
 FORMATS = (
     Format("csv", (".csv",), ("text/csv", "application/csv"), open=_csv),
     Format("tsv", (".tsv", ".tab"), ("text/tab-separated-values",), open=_tsv),
@@ -107,6 +126,20 @@ FORMATS = (
     Format("avro", (".avro",), ("application/avro", "avro/binary"), (AVRO_MAGIC,), open=_avro),
     Format("w3cExtendedLog", (), (), (b"#Software:", b"#Version:", b"#Fields:"), open=_w3c_log),
     Format("lines", (), (), open=_lines),
+    Format("xml", (".xml",), ("application/xml", "text/xml"), (b"<?xml",), open=_xml),
+    Format(
+        "spreadsheet",
+        (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
+        (
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            "application/vnd.ms-excel",
+            "application/vnd.oasis.opendocument.spreadsheet",
+        ),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",),
+        seek=spreadsheet,
+        zipped=True,
+    ),
+    Format("protobuf", (), open=_protobuf),
 )
 BY_NAME = {row.name: row for row in FORMATS}
 BY_SUFFIX = {suffix: row for row in FORMATS for suffix in row.suffixes}

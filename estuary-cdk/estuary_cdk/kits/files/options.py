@@ -120,6 +120,64 @@ class LinesFormat(Settings):
     type: Literal["lines"] = setting("lines", title="Type")
 
 
+class XmlOptions(Settings):
+    """Which elements of an XML file are documents."""
+
+    element: str | None = setting(
+        None,
+        title="Element",
+        description="Name of the elements that are documents, without its namespace. The children "
+        "of the root element when left out.",
+    )
+
+
+class XmlFormat(Settings):
+    """XML: a document per element."""
+
+    type: Literal["xml"] = setting("xml", title="Type")
+    config: XmlOptions = setting(
+        default_factory=XmlOptions, title="XML", description="Which elements are documents."
+    )
+
+
+class SpreadsheetOptions(Settings):
+    """What is read of a spreadsheet."""
+
+    sheet: str | None = setting(
+        None, title="Sheet", description="Name of the sheet. The first one when left out."
+    )
+
+
+class SpreadsheetFormat(Settings):
+    """Spreadsheets of Excel (xlsx, xlsm, xlsb, xls) and OpenDocument (ods)."""
+
+    type: Literal["spreadsheet"] = setting("spreadsheet", title="Type")
+    config: SpreadsheetOptions = setting(
+        default_factory=SpreadsheetOptions, title="Spreadsheet", description="What is read of it."
+    )
+
+
+class ProtobufOptions(Settings):
+    """What the messages of a Protobuf file are."""
+
+    descriptor_set: str = setting(
+        alias="descriptorSet",
+        title="Descriptor Set",
+        description="What protoc --include_imports --descriptor_set_out writes, in base64.",
+    )
+    message: str = setting(
+        title="Message",
+        description="Name of the messages' type with its package, such as acme.orders.Order.",
+    )
+
+
+class ProtobufFormat(Settings):
+    """Protobuf messages, each with its size in front."""
+
+    type: Literal["protobuf"] = setting("protobuf", title="Type")
+    config: ProtobufOptions = setting(title="Protobuf", description="What the messages are.")
+
+
 FormatOptions = (
     AutoFormat
     | CsvFormat
@@ -130,6 +188,9 @@ FormatOptions = (
     | AvroFormat
     | W3cFormat
     | LinesFormat
+    | XmlFormat
+    | SpreadsheetFormat
+    | ProtobufFormat
 )
 """The format of a file: detected, or chosen with its options."""
 
@@ -157,3 +218,8 @@ class ParserOptions(Settings):
     @property
     def csv(self) -> CsvOptions:
         return self.format.config if isinstance(self.format, CsvFormat) else CsvOptions()
+
+    @property
+    def sheet(self) -> str | None:
+        """The sheet of a spreadsheet that the user chose."""
+        return self.format.config.sheet if isinstance(self.format, SpreadsheetFormat) else None

@@ -67,7 +67,7 @@ ODS = archive(
     {
         "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
         "META-INF/manifest.xml": """<?xml version="1.0" encoding="UTF-8"?>
-          <manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>""",
+          <m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>""",
         "content.xml": """<?xml version="1.0" encoding="UTF-8"?><office:document-content
           xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
           xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"

@@ -6,6 +6,7 @@ jsonschema_rs, which alone may call a document invalid. Integers of any size are
 fractions as doubles; where they are beyond a double, exactly.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,6 +22,9 @@ from flow_local.schema.dialect import parsed
 from flow_local.schema.judge import compiled
 
 REASON_VALUE_CHARS = 100
+
+_PAIR = re.compile(rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_HALVES = "half of a surrogate pair, which is no character (the source has to repair it)"
 
 _decode = msgspec.json.Decoder().decode
 _decode_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -93,7 +97,8 @@ class Validator:
         try:
             value = _value(document)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Failure(index, "", f"it isn't a JSON document: {error}")
+            reason = f"a string has {_HALVES}" if _has_half_pair(document) else error
+            return Failure(index, "", f"it isn't a JSON document: {reason}")
         if not isinstance(value, dict):
             return Failure(index, "", f"{_shown(value)} is not an object")
         if self._judge.is_valid(value):
@@ -102,6 +107,11 @@ class Validator:
         place = pointers.joined(found.instance_path)
         keyword = pointers.joined(found.schema_path)
         return Failure(index, place, f"{_reason(found)} (schema {keyword})")
+
+
+def _has_half_pair(document: bytes) -> bool:
+    """Whether half of a surrogate pair stands alone, which the decoder only calls truncated."""
+    return re.search(rb"\\u[dD][89a-fA-F]", _PAIR.sub(b"", document)) is not None
 
 
 def _is_utf8(documents: Sequence[bytes]) -> bool:

@@ -9,7 +9,7 @@ import base64
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -25,8 +25,12 @@ from botocore.loaders import create_loader
 
 from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.files import FileChanged, Hints, StoredFile
+from estuary_cdk.logs import get_logger
 from source_s3.config import AccessKey, Anonymous, Config, Role
+from source_s3.listing import Page, Question, in_order
 from source_s3.refusals import refusal
+
+log = get_logger(__name__)
 
 REQUESTS_AT_ONCE = 16
 ATTEMPTS_MAX = 6
@@ -53,7 +57,7 @@ class S3Store:
     """The files of one bucket."""
 
     def __init__(self, client: Any, config: Config, threads: ThreadPoolExecutor) -> None:
-        self._client = client
+        self.client = client
         self._config = config
         self._threads = threads
         self._paying = {"RequestPayer": "requester"} if config.advanced.requester_pays else {}
@@ -61,38 +65,45 @@ class S3Store:
 
     async def pages(self, prefix: str, after: str = "") -> AsyncIterator[Sequence[StoredFile]]:
         """List files as `Store` says; archived ones, which can't be read, are passed over."""
-        ask = partial(
-            self._client.list_objects_v2,
-            Bucket=self._config.bucket,
-            Prefix=prefix,
-            MaxKeys=PAGE_FILES,
-            **self._paying,
-            **({"StartAfter": after} if after else {}),
-        )
-        what = f"bucket {self._config.bucket!r}"
-        page: Mapping[str, Any] | None = await self._asked(ask, "list", what)
-        while page is not None:
-            files = page.get("Contents", ())
-            token = page.get("NextContinuationToken")
-            # The next page is on its way while this one is worked on.
-            following = (
-                asyncio.ensure_future(
-                    self._asked(partial(ask, ContinuationToken=token), "list", what)
-                )
-                if token
-                else None
+        archived = 0
+
+        async def ask(question: Question) -> Page:
+            nonlocal archived
+            page = await self._page(question)
+            contents = page.get("Contents", ())
+            readable = [each for each in contents if each.get("StorageClass") not in ARCHIVED]
+            if not question.folders:
+                archived += len(contents) - len(readable)
+            return Page(
+                [_listed(each) for each in readable],
+                contents[-1]["Key"] if contents else "",
+                page.get("NextContinuationToken"),
+                [each["Prefix"] for each in page.get("CommonPrefixes", ())],
             )
-            try:
-                yield [_listed(each) for each in files if _is_readable(each)]
-                page = await following if following else None
-            finally:
-                if following:
-                    following.cancel()
+
+        async with aclosing(in_order(ask, prefix, after)) as listing:
+            async for files in listing:
+                yield files
+        if archived:
+            log.info("archived files are passed over", prefix=prefix, files=archived)
+
+    async def _page(self, question: Question) -> Mapping[str, Any]:
+        asked: dict[str, Any] = {"Bucket": self._config.bucket, "MaxKeys": PAGE_FILES}
+        asked |= {"Prefix": question.prefix} | self._paying
+        if question.token is not None:
+            asked["ContinuationToken"] = question.token
+        elif question.after:
+            asked["StartAfter"] = question.after
+        if question.folders:
+            asked["Delimiter"] = "/"
+        ask = partial(self.client.list_objects_v2, **asked)
+        page: Mapping[str, Any] = await self._asked(ask, "list", f"bucket {self._config.bucket!r}")
+        return page
 
     async def look(self, path: str) -> StoredFile | None:
         """Return the version of a file that is there now."""
         ask = partial(
-            self._client.head_object, Bucket=self._config.bucket, Key=path, **self._reading
+            self.client.head_object, Bucket=self._config.bucket, Key=path, **self._reading
         )
         try:
             head = await self._asked(ask, "read", self._named(path), "s3:GetObject")
@@ -109,7 +120,7 @@ class S3Store:
     async def read(self, file: StoredFile, start: int, size: int) -> bytes:
         """Read a range as `Store` says."""
         ask = partial(
-            self._client.get_object,
+            self.client.get_object,
             Bucket=self._config.bucket,
             Key=file.path,
             Range=f"bytes={start}-{start + size - 1}",
@@ -212,7 +223,3 @@ def _customer_key(config: Config) -> dict[str, str]:
 
 def _listed(each: Mapping[str, Any]) -> StoredFile:
     return StoredFile(each["Key"], each["Size"], each["ETag"], each["LastModified"])
-
-
-def _is_readable(each: Mapping[str, Any]) -> bool:
-    return each.get("StorageClass") not in ARCHIVED

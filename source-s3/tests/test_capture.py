@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from estuary_cdk.kits.files import outbox, ranged, stores
+from estuary_cdk.testing.fake_http import FakeHttp, Reply, loopback
 from estuary_cdk.testing.runtime import after_checkpoints
+from source_s3.config import Config
+from source_s3.store import opened
 
 CSV = b"id,name,score\n1,ann,1.50\n2,bob,\n"
 
@@ -154,6 +157,93 @@ async def test_an_encrypted_file_is_read_with_its_key(bucket):
     bucket.advanced["sseCustomerKey"] = base64.b64encode(key).decode()
     await bucket.run()
     assert len(bucket.collection()) == 2
+
+
+async def test_archived_files_are_passed_over_with_a_word(bucket, caplog):
+    for name, storage in (("a", "GLACIER"), ("b", "DEEP_ARCHIVE"), ("c", "GLACIER_IR")):
+        bucket.put(f"in/{name}.csv", rows(0, 1), StorageClass=storage)
+    with caplog.at_level("INFO"):
+        session = await bucket.run()
+    assert [document["_meta"]["file"] for document in session.of(0)] == [f"{bucket.name}/in/c.csv"]
+    told = [each.fields for each in caplog.records if "archived" in each.getMessage()]
+    assert told == [{"prefix": "", "files": 2}]
+
+
+class Answers:
+    """A service with one file, which notes what it is asked; the first `busy` reads fail."""
+
+    def __init__(self, *, busy=0):
+        self.busy, self.asked = busy, []
+
+    def __call__(self, request):
+        self.asked.append(request)
+        if "list-type" in request.query:
+            content = (
+                "<Contents><Key>f.csv</Key><Size>5</Size><ETag>&quot;1&quot;</ETag>"
+                "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+            )
+            return Reply(200, f"<ListBucketResult>{content}</ListBucketResult>".encode())
+        self.busy -= 1
+        if self.busy >= 0:
+            return Reply(503, b"<Error><Code>SlowDown</Code></Error>")
+        return Reply(206, b"id\n1\n")
+
+
+async def test_a_busy_service_is_asked_again(bucket, monkeypatch):
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff._MAX_BACKOFF", 0.01)
+    answers = Answers(busy=3)
+    async with loopback(FakeHttp({"GET /*": answers})) as bucket.endpoint:
+        await bucket.runtime.discover(bucket.config)
+    assert len([request for request in answers.asked if "Range" in request.headers]) >= 4
+
+
+async def test_who_agrees_to_pay_says_so_with_every_request(bucket):
+    answers = Answers()
+    bucket.advanced["requesterPays"] = True
+    async with loopback(FakeHttp({"GET /*": answers})) as bucket.endpoint:
+        await bucket.run()
+    assert len(bucket.documents) == 1
+    payers = {request.headers.get("x-amz-request-payer") for request in answers.asked}
+    assert payers == {"requester"}
+
+
+async def test_a_role_is_assumed_with_the_environments_credentials(bucket, endpoint, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint)
+    answers = Answers()
+    bucket.extra["credentials"] = {
+        "auth_type": "AWSIAM",
+        "aws_role_arn": "arn:aws:iam::123456789012:role/reader",
+        "aws_external_id": "agreed",
+    }
+    async with loopback(FakeHttp({"GET /*": answers})) as bucket.endpoint:
+        await bucket.run()
+    assert len(bucket.documents) == 1
+    for request in answers.asked:
+        assert "Credential=ASIA" in request.headers["Authorization"]
+        assert request.headers["X-Amz-Security-Token"]
+
+
+@pytest.mark.parametrize(
+    ("path_style", "address"),
+    [
+        (False, "https://files.s3."),
+        (True, "https://s3.eu-west-1.amazonaws.com/files/"),
+    ],
+)
+async def test_the_bucket_is_in_the_host_name_or_in_the_path(path_style, address):
+    config = Config.model_validate(
+        {
+            "bucket": "files",
+            "region": "eu-west-1",
+            "credentials": {"auth_type": "AWSAnonymous"},
+            "advanced": {"pathStyle": path_style},
+        }
+    )
+    async with opened(config) as store:
+        place = {"Bucket": "files", "Key": "f.csv"}
+        assert store.client.generate_presigned_url("get_object", place).startswith(address)
 
 
 async def test_the_keys_of_older_specs_are_accepted(bucket):

@@ -47,6 +47,27 @@ async def test_a_refusal_says_why_and_what_to_do(bucket, code, status, sentence)
     assert f"can't list bucket {bucket.name!r}: {sentence}" in str(error)
 
 
+async def test_a_file_that_may_not_be_read_names_it_and_the_permission(bucket):
+    listing = (
+        b"<ListBucketResult><Contents><Key>f.csv</Key><Size>5</Size><ETag>1</ETag>"
+        b"<LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>"
+    )
+
+    def answered(request):
+        if "list-type" in request.query:
+            return Reply(200, listing)
+        return answer("AccessDenied", 403)(request)
+
+    async with loopback(FakeHttp({"GET /*": answered})) as url:
+        bucket.endpoint = url
+        error = await failure(bucket)
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        f"can't read '{bucket.name}/f.csv': access is denied "
+        "(the credentials need the permission s3:GetObject)"
+    )
+
+
 @pytest.mark.parametrize(
     ("code", "status"), [("PermanentRedirect", 301), ("AuthorizationHeaderMalformed", 400)]
 )

@@ -22,7 +22,7 @@ from source_postgres.column_types import Mapped
 from source_postgres.config import Config
 from source_postgres.documents import Origin
 from source_postgres.pgoutput import pack_key, packer_of
-from source_postgres.rows import Template, columns_of
+from source_postgres.rows import Template, columns_of, numbers
 
 log = get_logger(__name__)
 
@@ -97,8 +97,8 @@ def scanned(
             columns = columns_of(block, types) if names else []
             count = len(columns[0]) if columns else block.count(b"\n")
             first = chunk.first_row + rows
-            numbers = list(map(b"%d".__mod__, range(first, first + count)))
-            blocks.append(form.lines([numbers], columns, count))
+            places = numbers(range(first, first + count))
+            blocks.append(form.lines([places], columns, count))
             if chunk.key:
                 position = pack_key([columns[index][-1] for index in chunk.key], packers)
             rows += count

@@ -20,14 +20,14 @@ from estuary_cdk.protocol.codec import encode_json
 from source_postgres.column_types import Mapped
 from source_postgres.documents import Heads, Origin, Transaction, lsn_text
 from source_postgres.fitting import BEFORE_BYTES_MAX, fitted
-from source_postgres.rows import Template
+from source_postgres.rows import Template, numbers
 from source_postgres.tuples import UNCHANGED, Fields, Rows, Splitter, tuple_fields
 from source_postgres.values import NULL
 
 # Between 1970, where Unix counts from, and 2000, where PostgreSQL does.
 EPOCH_MS: Final = 946_684_800_000
 
-_INSERTED, _UPDATED, _COMMITTED, _BEGUN, _RELATED, _TRUNCATED = b"IUCBRT"
+_INSERTED, _UPDATED, _DELETED, _COMMITTED, _BEGUN, _RELATED, _TRUNCATED = b"IUDCBRT"
 _NEW, _KEY, _OLD = b"NKO"
 _CHANGES: Final = re.compile(rb"[IUD]+|[^IUD]", re.DOTALL)
 
@@ -41,6 +41,9 @@ _BARE_META: Final = (b"", b"", b"", b"")
 
 Record = tuple[bytes, int, bytes, Fields, bool]
 """Head of `_meta` up to the LSN, the LSN, the rest of `_meta`, fields, whether all are there."""
+
+Marks = tuple[list[bytes], list[bytes]]
+"""What comes before and after the LSN in `_meta`, for each message."""
 
 Lookup = Callable[[int], Mapped]
 Refetch = Callable[["Relation", Sequence[Mapped], Sequence[int], Fields], Fields]
@@ -124,14 +127,28 @@ class TableDecoder:
         self._splitter = Splitter(len(seen.names))
         self._messages: list[bytes] = []
         self._heads: list[Heads] = []
+        self._begins: list[bytes] = []
+        self._tails: list[bytes] = []
         self._layout = (0, 0)
         self.earlier: Changes | None = None
 
-    def take(self, messages: Sequence[bytes], heads: Heads, lsn_at: int, data_at: int) -> None:
-        """Take changes of one transaction, to be decoded together with others."""
-        self._layout = (lsn_at, data_at)
+    def take(
+        self, messages: Sequence[bytes], kinds: bytes, heads: Heads, layout: tuple[int, int]
+    ) -> None:
+        """Take changes of one transaction, of these kinds, to be decoded together with others.
+
+        Their LSNs and data are at the places in `layout`.
+        """
+        self._layout = layout
+        count = len(messages)
         self._messages += messages
-        self._heads += [heads] * len(messages)
+        self._heads += [heads] * count
+        self._tails += [heads.tail] * count
+        if kinds.count(_INSERTED) == count:
+            self._begins += [heads.create] * count
+        else:
+            begins = {_INSERTED: heads.create, _UPDATED: heads.update, _DELETED: heads.delete}
+            self._begins += map(begins.__getitem__, kinds)
 
     @property
     def pending(self) -> bool:
@@ -142,10 +159,12 @@ class TableDecoder:
         """Return the changes gathered so far, if there are any, and begin anew."""
         messages, self._messages = self._messages, []
         heads, self._heads = self._heads, []
+        marks = self._begins, self._tails
+        self._begins, self._tails = [], []
         earlier, self.earlier = self.earlier, None
         if not messages:
             return earlier
-        lines, keys = self._decoded(messages, heads)
+        lines, keys = self._decoded(messages, heads, marks)
         block = lines if isinstance(lines, bytes) else b"".join(lines)
         rows = len(messages) if isinstance(lines, bytes) else len(lines)
         if block.count(b"\n") != rows:
@@ -156,7 +175,7 @@ class TableDecoder:
         return Changes(self.table_id, keys=keys, block=block, rows=rows)
 
     def _decoded(
-        self, messages: list[bytes], heads: list[Heads]
+        self, messages: list[bytes], heads: list[Heads], marks: Marks
     ) -> tuple[bytes | list[bytes], list[bytes] | None]:
         """Return lines of changes and the packed keys of their rows, if they are wanted.
 
@@ -175,12 +194,12 @@ class TableDecoder:
             rows = [replace(each, places=[new[i] for i in each.places]) for each in found]
             other = sorted([*other, *(new[i] for i in rest)])
         if len(rows) == 1 and not other:
-            return self._split(rows[0], messages, heads), self._keys_of(rows[0].columns)
+            return self._split(rows[0], messages, marks), self._keys_of(rows[0].columns)
         lines: list[bytes] = []
         places: list[int] = []
         keys: list[bytes] = []
         for each in rows:
-            lines += self._split(each, messages, heads).splitlines(keepends=True)
+            lines += self._split(each, messages, marks).splitlines(keepends=True)
             places += each.places
             keys += self._keys_of(each.columns) or ()
         records: list[Record] = []
@@ -197,23 +216,21 @@ class TableDecoder:
             keys += self._keys_of(list(zip(*[record[3] for record in records], strict=True))) or ()
         return lines, [keys[i] for i in order]
 
-    def _split(self, rows: Rows, messages: list[bytes], heads: list[Heads]) -> bytes:
+    def _split(self, rows: Rows, messages: list[bytes], marks: Marks) -> bytes:
         """Return the lines of rows that are in the table now."""
-        lsn_at, data_at = self._layout
+        lsn_at, _ = self._layout
+        begins, tails = marks
         if len(rows.places) < len(messages):
-            messages = [messages[i] for i in rows.places]
-            heads = [heads[i] for i in rows.places]
-        begins = [
-            head.create if message[data_at] == _INSERTED else head.update
-            for message, head in zip(messages, heads, strict=True)
-        ]
+            messages, begins, tails = (
+                [each[i] for i in rows.places] for each in (messages, begins, tails)
+            )
         lsns = unpack(
             f">{len(messages)}Q", b"".join([message[lsn_at : lsn_at + 8] for message in messages])
         )
         shape = self._shown
         if rows.left_out:
             shape = tuple(i for i in shape if i not in rows.left_out)
-        meta = [begins, list(map(b"%d".__mod__, lsns)), [head.tail for head in heads]]
+        meta = [begins, numbers(lsns), tails]
         columns = [rows.columns[i] for i in shape]
         return self._template(shape).lines(meta, columns, len(messages))
 
@@ -306,7 +323,7 @@ class TableDecoder:
         """Convert rows that have the same columns."""
         heads, lsns, tails, rows, _ = zip(*records, strict=True)
         columns = list(map(list, zip(*rows, strict=True)))
-        meta = [heads, list(map(b"%d".__mod__, lsns)), tails]
+        meta = [heads, numbers(lsns), tails]
         block = self._template(shape).lines(meta, [columns[i] for i in shape], len(records))
         return block.splitlines(keepends=True)
 
@@ -411,9 +428,9 @@ class Decoder:
             if found[0][0] not in b"IUD":
                 self._control(kinds[first], messages[first], data_at + 1)
             elif not self._skipping:
-                self._rows(messages[first:end], lsn_at, data_at)
+                self._rows(messages[first:end], kinds[first:end], lsn_at, data_at)
 
-    def _rows(self, messages: Sequence[bytes], lsn_at: int, data_at: int) -> None:
+    def _rows(self, messages: Sequence[bytes], kinds: bytes, lsn_at: int, data_at: int) -> None:
         """Hand changes of one transaction to their tables."""
         at, end = data_at + 1, data_at + 5
         tables = {message[at:end] for message in messages}
@@ -429,7 +446,8 @@ class Decoder:
             of_table = messages
             if len(tables) > 1:
                 of_table = [message for message in messages if message[at:end] == table]
-            decoder.take(of_table, heads, lsn_at, data_at)
+                kinds = bytes([message[data_at] for message in of_table])
+            decoder.take(of_table, kinds, heads, (lsn_at, data_at))
 
     def _control(self, kind: int, message: bytes, at: int) -> None:
         if kind == _COMMITTED:

@@ -62,6 +62,11 @@ def _unescaped(column: Column, mapped: Mapped) -> Column:
     return joined.replace(_ESCAPED_BACKSLASH, b"\\").split(SEPARATOR)
 
 
+def numbers(values: Sequence[int]) -> list[bytes]:
+    """Spell integers."""
+    return str(list(values))[1:-1].encode().split(b", ")
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """The pieces of one line; `places` are those of columns: first of `_meta`, then of values."""

@@ -21,7 +21,7 @@ from estuary_cdk.kits.sql_cdc.database import Batch, Followed
 from estuary_cdk.kits.sql_cdc.tables import TableId
 from estuary_cdk.logs import get_logger
 from estuary_cdk.transport import Thread
-from source_postgres import slots, wire
+from source_postgres import catching_up, slots, wire
 from source_postgres.backfill import identifier, literal
 from source_postgres.column_types import TypeTable
 from source_postgres.config import Config
@@ -44,17 +44,7 @@ POLL_S: Final = 0.1
 # A message of the stream: its kind, its LSN, the end of WAL and a time, then the data.
 STREAM_LSN_AT: Final = 1
 STREAM_DATA_AT: Final = 25
-# A row of binary COPY: how many fields, then each with its length.
-PEEK_LSN_AT: Final = 6
-PEEK_DATA_AT: Final = 18
-COPY_SIGNATURE: Final = b"PGCOPY\n"
-COPY_HEADER_BYTES: Final = 19
 CATCH_UP_BYTES_MIN: Final = 16 << 20
-CATCH_UP_CHANGES_MAX: Final = 1_000_000
-PEEK: Final = (
-    "copy (select lsn, data from pg_logical_slot_peek_binary_changes('{slot}', null, {changes}, "
-    "'proto_version', '1', 'publication_names', {publication})) to stdout (format binary)"
-)
 
 _KEEPALIVE: Final = Struct(">QqB").unpack_from
 _STATUS: Final = Struct(">BQQQqB").pack
@@ -90,6 +80,7 @@ class Stream:
         self._decoding = Thread("decoding")
         self._position = self._durable = decoder.position
         self._feed: Feed | None = None
+        self._walsender: wire.Messages | None = None
         self._received: asyncio.Future[list[bytes]] | None = None
         self._in_progress = InProgress(STREAM_DATA_AT)
         self._rest: tuple[Iterator[Sequence[bytes]], list[bytes]] | None = None
@@ -100,36 +91,37 @@ class Stream:
         """See `ChangeStream.position`."""
         return lsn_text(self._position)
 
-    def start(self) -> None:
-        """Begin streaming from the decoder's position."""
+    def start(self, position: int | None = None) -> None:
+        """Begin streaming from a position, or else from the decoder's."""
         publication = identifier(self._config.advanced.publication_name).replace("'", "''")
         options = "proto_version '1'"
         if self._connection.info.server_version >= STREAMING_SINCE:
             options = "proto_version '2', streaming 'on'"
         statement = (
             f'START_REPLICATION SLOT "{self._config.advanced.slot_name}" LOGICAL '
-            f"{lsn_text(self._position)} ({options}, publication_names '{publication}')"
+            f"{lsn_text(position or self._position)} ({options}, "
+            f"publication_names '{publication}')"
         )
-        messages = wire.started(self._connection, statement.encode())
-        self._feed = Feed(self._connection, messages, STREAM_LSN_AT, STREAM_DATA_AT)
+        self._walsender = wire.started(self._connection, statement.encode())
+        if self._feed is None:
+            self._feed = self._streaming()
+
+    def _streaming(self) -> Feed:
+        assert self._walsender is not None
+        return Feed(self._connection, self._walsender, STREAM_LSN_AT, STREAM_DATA_AT)
 
     def catch_up(self) -> None:
-        """Begin with what the slot holds already, through SQL: the server is faster that way.
-
-        A walsender sends every change by itself; a query hands over the same bytes in bulk.
-        """
+        """Begin with what the slot holds already, and stream from behind it."""
         connection = connect(self._config, replication=True, walsender=False)
-        try:
-            statement = PEEK.format(
-                slot=self._config.advanced.slot_name,
-                changes=CATCH_UP_CHANGES_MAX,
-                publication=literal(connection, identifier(self._config.advanced.publication_name)),
-            )
-            messages = wire.started(connection, statement.encode())
-        except BaseException:
-            connection.close()
-            raise
-        self._feed = Feed(connection, messages, PEEK_LSN_AT, PEEK_DATA_AT)
+        advanced = self._config.advanced
+        messages = catching_up.CatchingUp(
+            connection,
+            literal(connection, advanced.slot_name),
+            literal(connection, identifier(advanced.publication_name)),
+            # The server looks through its log again before it streams: meanwhile we decode.
+            lambda end: self.start(max(end, self._position)),
+        )
+        self._feed = Feed(connection, messages, catching_up.LSN_AT, catching_up.DATA_AT)
 
     def follow(self, tables: Mapping[TableId, Followed]) -> None:
         """See `ChangeStream.follow`."""
@@ -186,14 +178,12 @@ class Stream:
         assert self._feed is not None
         if self._feed.connection is self._connection:
             raise psycopg.OperationalError("the server ended the stream of changes")
-        self._feed.connection.close()
-        self.start()
+        self._feed = self._streaming()
 
     def _decoded(self, messages: list[bytes], feed: Feed) -> list[Batch]:
+        data = messages
         if feed.connection is self._connection:
             data = [message for message in messages if message[0] == _DATA]
-        else:
-            data = _peeked(messages)
         if feed.connection is self._connection and self._in_progress.concerned(data):
             self._rest = self._in_progress.settled(data), messages
             return self._decode_rest()
@@ -235,12 +225,12 @@ class Stream:
             self._send_status(reply=False)
 
     def _send_status(self, *, reply: bool) -> None:
-        feed = self._feed
-        if feed is None or feed.connection is not self._connection:
+        if self._walsender is None:
             return
         moment = int(self._control.clock.now().timestamp() * 1e6) - EPOCH_MS * 1000
         durable = self._durable
-        feed.messages.send(_STATUS(_REPLY, self._position, durable, durable, moment, reply))
+        status = _STATUS(_REPLY, self._position, durable, durable, moment, reply)
+        self._walsender.send(status)
 
     async def check(self) -> None:
         """See `ChangeStream.check`."""
@@ -297,8 +287,8 @@ class Stream:
             log.debug("the last confirmation failed", error=str(error))
         finally:
             self._in_progress.close()
-            if self._feed is not None:
-                self._feed.connection.close()
+            if self._feed is not None and isinstance(self._feed.messages, catching_up.CatchingUp):
+                self._feed.messages.stop()
             self._connection.close()
 
 
@@ -306,13 +296,6 @@ def _retrieved(received: "asyncio.Future[Any]") -> None:
     """Take note of a result that nobody waits for any more."""
     if not received.cancelled():
         received.exception()
-
-
-def _peeked(messages: list[bytes]) -> list[bytes]:
-    """Leave out what binary COPY adds: a header before the first row, a trailer after the last."""
-    if messages and messages[0].startswith(COPY_SIGNATURE):
-        messages = [messages[0][COPY_HEADER_BYTES:], *messages[1:]]
-    return [message for message in messages if len(message) > PEEK_DATA_AT]
 
 
 class Control:

@@ -89,6 +89,7 @@ class Splitter:
 
     def __init__(self, width: int) -> None:
         self._width = width
+        self._first = 0
         self._known: dict[int, list[Pattern]] = {width + 1: [()]}
 
     def split(self, messages: Sequence[bytes], at: int) -> tuple[list[Rows], list[int]]:
@@ -96,8 +97,8 @@ class Splitter:
 
         Rows are expected at `at`.
         """
-        first = at + _COUNT_BYTES
-        parts = [message[first:].split(FIELD) for message in messages]
+        self._first = at + _COUNT_BYTES
+        parts = [message.split(FIELD) for message in messages]
         groups: dict[int, list[int]] = {}
         counts = list(map(len, parts))
         for count in set(counts):
@@ -127,7 +128,7 @@ class Splitter:
         for pattern in list(known):
             places = self._fitting(pattern, places, parts, found)
         while len(places) >= ROWS_MIN and len(known) < PATTERNS_MAX:
-            pattern = _pattern(parts[places[0]])
+            pattern = _pattern(parts[places[0]], self._first)
             if pattern in known or len(parts[places[0]]) - 1 + _letters(pattern) != self._width:
                 break
             known.append(pattern)
@@ -141,7 +142,9 @@ class Splitter:
         if not places:
             return places
         columns = list(zip(*[parts[place] for place in places], strict=True))
-        fits = [True] * len(places)
+        # What comes before the row may look like the beginning of a field, too.
+        head = self._first + len(dict(pattern).get(0, b""))
+        fits = [size == head for size in map(len, columns[0])]
         for index, letters in pattern:
             more = len(letters) + _SIZE_BYTES
             fits = [
@@ -179,9 +182,12 @@ class Splitter:
         return Rows(places, columns, tuple(left_out))
 
 
-def _pattern(parts: Parts) -> Pattern:
-    pattern = [(0, parts[0])] if parts[0] else []
+def _pattern(parts: Parts, first: int) -> Pattern:
+    letters = parts[0][first:]
+    pattern = [(0, letters)] if letters else []
     for index, part in enumerate(parts[1:], 1):
+        if len(part) < _SIZE_BYTES:
+            continue
         end = _SIZE_BYTES + (part[0] << 8 | part[1])
         if end < len(part):
             pattern.append((index, part[end:]))

@@ -5,7 +5,7 @@ import pytest
 
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.testing.runtime import after_checkpoints, reduced
-from source_postgres import stream
+from source_postgres import catching_up, stream
 
 
 def rows(source, table: str) -> dict[str, dict]:
@@ -340,7 +340,7 @@ async def test_a_backlog_is_caught_up_with_and_then_streamed(any_source, monkeyp
         "delete from t where id % 3 = 0",
     )
     monkeypatch.setattr(stream, "CATCH_UP_BYTES_MIN", 1)
-    monkeypatch.setattr(stream, "CATCH_UP_CHANGES_MAX", 6000)
+    monkeypatch.setattr(catching_up, "CHANGES_FIRST", 3)
     second = await any_source.caught_up(built, first.state)
     documents = first.documents + second.documents
     assert len(second.documents) == 5000 + 2501 + 1667

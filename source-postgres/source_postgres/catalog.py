@@ -99,6 +99,8 @@ class Details:
     partition: bool
     identified: bool
     """Whether updates and deletions can be published."""
+    told: frozenset[str] | None
+    """The columns that deletions and changed keys tell of a row; None for all."""
     published: bool
     row_filter: str | None
 
@@ -186,6 +188,7 @@ def _table(
         partitioned=relkind == "p",
         partition=partition,
         identified=_identified(identity, indexes),
+        told=_told(identity, indexes, numbers),
         types=types[1],
         published=publication is not None,
         row_filter=publication.row_filter if publication else None,
@@ -233,6 +236,22 @@ def _identified(identity: str, indexes: Sequence[Sequence[Any]]) -> bool:
             return any(chosen for _, _, _, chosen, _ in indexes)
         case _:
             return False
+
+
+def _told(
+    identity: str, indexes: Sequence[Sequence[Any]], numbers: Mapping[int, str]
+) -> frozenset[str] | None:
+    """Return the columns of a replica identity; None for all of them."""
+    if identity == "f":
+        return None
+    telling = [
+        positions
+        for primary, _, positions, chosen, _ in indexes
+        if (identity == "d" and primary) or (identity == "i" and chosen)
+    ]
+    return frozenset(
+        numbers[each] for positions in telling for each in positions if each in numbers
+    )
 
 
 def _is_flows_own(table: Table, config: Config) -> bool:

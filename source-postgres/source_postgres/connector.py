@@ -52,7 +52,7 @@ async def _connected(
 async def discover(config: Config) -> Sequence[DiscoveredResource[TableResource]]:
     """List the tables, with what their documents look like."""
     async with _connected(config) as database:
-        await database.require([])
+        await database.require({})
         tables = catalog.wanted(await database.discover(), config)
     return [
         DiscoveredResource(
@@ -75,8 +75,8 @@ async def validate(validation: Validation[Config, TableResource]) -> None:
     config = validation.config
     async with _connected(config) as database:
         tables = await database.discover()
-        ids = [_table_id(each) for each in validation.bindings]
-        problems = await database.problems(ids, present=True)
+        keys = {_table_id(each): each.collection.key for each in validation.bindings}
+        problems = await database.problems(keys, present=True)
     for binding in validation.bindings:
         table = tables.get(_table_id(binding))
         if table is None:
@@ -101,7 +101,7 @@ async def pull(pull: Pull[Config, TableResource, TableState]) -> None:
         asked_for(pointers, "/_meta/source/lsn"),
     )
     async with _connected(config, origin, pull.clock) as database:
-        await database.require(list(pointers))
+        await database.require({_table_id(each): each.collection.key for each in pull.bindings})
         lineage = await database.lineage()
         options = _options(config, os.environ, lineage)
         try:

@@ -52,11 +52,11 @@ class Postgres:
         return self._tables
 
     async def problems(
-        self, tables: Collection[TableId], *, present: bool = False
+        self, tables: Mapping[TableId, Sequence[str]], *, present: bool = False
     ) -> list[Problem]:
         """Return what is wrong with the server, and with these tables once it is right.
 
-        With `present` all of the tables have to be there.
+        Each table comes with its collection's key. With `present` all have to be there.
         """
         judged = await self._control.run(
             "check requirements", lambda c: self._judged(c, tables, present=present)
@@ -64,7 +64,7 @@ class Postgres:
         return list(judged)
 
     def _judged(
-        self, connection: Connection[Any], tables: Collection[TableId], *, present: bool
+        self, connection: Connection[Any], tables: Mapping[TableId, Sequence[str]], *, present: bool
     ) -> list[Problem]:
         problems = prerequisites.server_problems(connection, self._config)
         if prerequisites.version_problems(connection.info.server_version):
@@ -76,6 +76,9 @@ class Postgres:
             self._tables = catalog.discover(connection, self._config)
         known = [self._tables[each] for each in tables if each in self._tables]
         problems += publishing.table_problems(connection, self._config, known)
+        problems += [
+            each for table in known for each in publishing.key_problems(table, tables[table.id])
+        ]
         if present:
             absent = [each for each in tables if each not in self._tables]
             problems += [publishing.absence(connection, self._config, each) for each in absent]
@@ -88,7 +91,7 @@ class Postgres:
         )
         return found
 
-    async def require(self, tables: Collection[TableId]) -> None:
+    async def require(self, tables: Mapping[TableId, Sequence[str]]) -> None:
         """Raise ConfigError for what `problems` finds."""
         prerequisites.require(await self.problems(tables))
 

@@ -4,14 +4,14 @@ A publication that takes in a table whose updates can't be told apart makes the 
 to everyone who writes to it. So none is added before it has a replica identity.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
 from psycopg import Connection
 
-from estuary_cdk.kits.sql_cdc.tables import Table, TableId
+from estuary_cdk.kits.sql_cdc.tables import Table, TableId, key_columns
 from estuary_cdk.logs import get_logger
 from source_postgres.backfill import identifier, qualified
 from source_postgres.config import Config
@@ -166,6 +166,22 @@ def _partition_problems(
             f"partition {leaves[0]!r} would be captured",
             (f"{alter}false)",),
             WRITER,
+        )
+
+
+def key_problems(table: Table, key: Sequence[str]) -> Iterator[Problem]:
+    """Yield a problem where deletions don't tell the key that a collection has."""
+    told = table.details.told
+    columns = key_columns(key, table)
+    if columns is None or told is None or not table.details.identified:
+        return
+    missing = [name for name in columns if name not in told]
+    if missing:
+        yield Problem(
+            f"deletions and changed keys of table {table.name!r} do not tell its column "
+            f"{missing[0]!r}, which is in the collection's key: its replica identity is another",
+            (_remedy(table),),
+            OWNER,
         )
 
 

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import Connection
 
 from estuary_cdk.clock import Clock
-from estuary_cdk.errors import ConfigError
+from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.kits.sql_cdc.database import Batch, Followed
 from estuary_cdk.kits.sql_cdc.tables import TableId
 from estuary_cdk.logs import get_logger
@@ -41,6 +41,10 @@ STREAMING_SINCE: Final = 140000
 BATCH_BYTES: Final = 1 << 20
 DECODE_BYTES: Final = 64 << 10
 POLL_S: Final = 0.1
+SILENCE_TIMEOUTS: Final = 2
+"""For how many of its own timeouts a server may say nothing; asked, it answers at once."""
+WAL_SENDER_TIMEOUT_S: Final = 60.0
+"""What is taken for the server's timeout where it has none."""
 # A message of the stream: its kind, its LSN, the end of WAL and a time, then the data.
 STREAM_LSN_AT: Final = 1
 STREAM_DATA_AT: Final = 25
@@ -85,11 +89,17 @@ class Stream:
         self._in_progress = InProgress(STREAM_DATA_AT)
         self._rest: tuple[Iterator[Sequence[bytes]], list[bytes]] | None = None
         self._moved = False
+        self._silence_max_s = SILENCE_TIMEOUTS * WAL_SENDER_TIMEOUT_S
+        self._silent_s = 0.0
 
     @property
     def position(self) -> str:
         """See `ChangeStream.position`."""
         return lsn_text(self._position)
+
+    def expect_within(self, timeout_s: float) -> None:
+        """Take the stream for lost once the server says nothing for a multiple of its timeout."""
+        self._silence_max_s = SILENCE_TIMEOUTS * (timeout_s or WAL_SENDER_TIMEOUT_S)
 
     def start(self, position: int | None = None) -> None:
         """Begin streaming from a position, or else from the decoder's."""
@@ -151,6 +161,12 @@ class Stream:
         self._received = None
         messages, feed = received.result(), self._feed
         assert feed is not None
+        if self._silent_s > self._silence_max_s:
+            raise TransientError(
+                f"can't read changes: the server has said nothing for {self._silent_s:.0f} "
+                "seconds, though it was asked to",
+                hint="it is tried again; look for what cuts connections without ending them",
+            )
         if feed.messages.ended:
             await self._receiving.run(self._stream_after)
         self._received = self._receiving.submit(self._receive)
@@ -165,12 +181,17 @@ class Stream:
         source = self._feed.messages
         received: list[bytes] = []
         size = 0
+        started = self._control.clock.monotonic()
         while not source.ended and size < BATCH_BYTES:
             messages = source.receive(0.0 if received else POLL_S)
             if not messages:
                 break
             received += messages
             size += sum(map(len, messages))
+        # Only while we listen: whoever is downstream may keep us from it for long.
+        waited = self._control.clock.monotonic() - started
+        streaming = self._feed.connection is self._connection
+        self._silent_s = self._silent_s + waited if streaming and not received else 0.0
         return received
 
     def _stream_after(self) -> None:
@@ -264,9 +285,9 @@ class Stream:
     async def keep_alive(self) -> None:
         """Tell the server of our progress, whatever else goes on, until cancelled."""
         while True:
-            await self._control.clock.sleep(FEEDBACK_S)
+            await self._control.clock.sleep(min(FEEDBACK_S, self._silence_max_s / 4))
             with explained(self._config, "confirm changes"):
-                self._send_status(reply=False)
+                self._send_status(reply=self._silent_s > FEEDBACK_S)
 
     def closing(self) -> "asyncio.Future[None]":
         """Confirm what is durable, and end the connection, whether or not that is waited for."""
@@ -378,6 +399,7 @@ async def opened(
             lookup = _lookup(control, load_types(questions))
             decoder = Decoder(lookup, refetch, origin, start, control.streamed.add)
             stream = Stream(control, replication, decoder, refetch)
+            stream.expect_within(_sender_timeout_s(questions))
             if _backlog(questions, config) >= CATCH_UP_BYTES_MIN:
                 stream.catch_up()
             else:
@@ -430,6 +452,12 @@ def _start(
         ) from error
     slots.judge_position(slot, start, slots.wal_end(questions), config)
     return start
+
+
+def _sender_timeout_s(questions: Connection[Any]) -> float:
+    query = b"select setting::float8 from pg_catalog.pg_settings where name = 'wal_sender_timeout'"
+    row = questions.execute(query).fetchone()
+    return row[0] / 1000 if row else 0.0
 
 
 def _backlog(questions: Connection[Any], config: Config) -> int:

@@ -183,8 +183,9 @@ async def test_hostile_names_are_captured(source):
     first = await source.caught_up(built)
     source.run("""update "Sch%d ""é"."T%s;--" set "ключ/~" = 'z' where "Id""%b" = 2""")
     second = await source.caught_up(built, first.state)
-    told = [(doc['Id"%b'], doc["ключ/~"]) for doc in first.of(0) + second.of(0)]
-    assert told == [(1, "%d"), (2, None), (2, "z")]
+    read = {(doc['Id"%b'], doc["ключ/~"]) for doc in first.of(0)}
+    assert read == {(1, "%d"), (2, None)}
+    assert [(doc['Id"%b'], doc["ключ/~"]) for doc in second.of(0)] == [(2, "z")]
     assert first.of(0)[0]["_meta"]["source"]["schema"] == 'Sch%d "é'
 
 
@@ -345,6 +346,17 @@ async def test_a_backlog_is_caught_up_with_and_then_streamed(any_source, monkeyp
     documents = first.documents + second.documents
     assert len(second.documents) == 5000 + 2501 + 1667
     assert collected(documents, built) == rows(any_source, "t")
+
+
+async def test_a_backlog_is_one_part_where_the_slot_cannot_be_copied(source, monkeypatch):
+    source.run("create table t (id int primary key)")
+    built = await source.runtime.build(source.config)
+    first = await source.caught_up(built)
+    source.run("insert into t select generate_series(1, 50)", "delete from t where id < 9")
+    monkeypatch.setattr(stream, "CATCH_UP_BYTES_MIN", 1)
+    monkeypatch.setattr(catching_up, "_COPIED", b"select 1 / (%s = %s)::int")
+    second = await source.caught_up(built, first.state)
+    assert [doc["id"] for doc in second.of(0)] == [*range(1, 51), *range(1, 9)]
 
 
 async def test_a_backlog_broken_off_resumes_without_a_gap(source, monkeypatch):

@@ -234,3 +234,29 @@ async def test_a_server_that_restarts_is_captured_on(source):
     )
     await attempts.all()
     assert collected(attempts.documents, built) == rows(source, "t")
+
+
+async def test_a_stream_that_falls_silent_is_given_up_to_be_tried_again(source):
+    source.run(
+        "create table t (id int primary key)",
+        "insert into t values (1)",
+        f"alter database {source.name} set wal_sender_timeout = '1s'",
+    )
+    built = await source.runtime.build(source.config)
+    with tcp_proxy("127.0.0.1", source.cluster.port) as proxy:
+        source.extra = {"address": proxy.address}
+
+        def stall(session) -> bool:
+            if any(b'"id":1' in raw for _, raw in session.documents):
+                proxy.stall()
+            return False
+
+        through = await source.runtime.build(source.config)
+        with pytest.raises((ExceptionGroup, TransientError)) as failed:
+            await source.running(through, {}, stall)
+    assert "the server has said nothing for" in repr(failed.value)
+    attempts = Attempts(source, built)
+    attempts.state = source.runtime.sessions[-1].state
+    attempts.documents += source.runtime.sessions[-1].documents
+    await attempts.all()
+    assert collected(attempts.documents, built) == rows(source, "t")

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from estuary_cdk.errors import ConfigError
 from estuary_cdk.testing.runtime import reduced
 
 IDENTITIES = {
@@ -128,3 +129,24 @@ async def test_a_truncated_table_is_read_again_behind_its_truncation(source):
     assert (state["mode"], state["backfilled"]) == ("Active", 1)
     assert [doc["id"] for doc in second.of(0)][-1] == 4
     assert msgspec.json.encode(second.of(0)[-1]).count(b'"snapshot":true') == 1
+
+
+async def test_a_key_that_deletions_do_not_tell_is_refused_with_its_remedy(source):
+    source.run(
+        "create table t (id int primary key, other int not null, v text)",
+        "create unique index other on t (other)",
+    )
+    built = await source.runtime.build(source.config)
+    assert built.bindings[0].collection.key == ["/id"]
+    first = await source.caught_up(built)
+    source.run("alter table t replica identity using index other")
+    with pytest.raises(ConfigError, match="do not tell its column 'id'") as refused:
+        await source.caught_up(built, first.state)
+    assert 'ALTER TABLE "public"."t" REPLICA IDENTITY FULL' in str(refused.value)
+    source.run(
+        "alter table t replica identity full", "insert into t values (1, 10, 'a')",
+        "update t set id = 2", "delete from t",
+    )  # fmt: skip
+    second = await source.caught_up(built, first.state)
+    told = [(doc["_meta"]["op"], doc["id"]) for doc in second.of(0)]
+    assert told == [("c", 1), ("d", 1), ("c", 2), ("d", 2)]

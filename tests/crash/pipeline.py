@@ -151,6 +151,10 @@ class Pipeline:
         self.write()
         self.process: subprocess.Popen[bytes] | None = None
         self.log = directory / "log.jsonl"
+        # Nothing is encrypted here, and each source would read all authorities twice as it starts.
+        authorities = directory / "authorities.pem"
+        authorities.touch()
+        self.environment = {**os.environ, "SSL_CERT_FILE": str(authorities)}
 
     def write(self, captures: int = 1, materializations: int = 1) -> None:
         """Write the catalog, with so many shards of its tasks."""
@@ -176,7 +180,11 @@ class Pipeline:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
             )
 
     def alive(self) -> bool:
@@ -218,6 +226,7 @@ class Pipeline:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self.environment,
                 timeout=WAIT_S,
                 check=False,
             )

@@ -1,4 +1,5 @@
 import asyncio
+import importlib.util
 import os
 import signal
 import sqlite3
@@ -11,6 +12,11 @@ import msgspec
 import pytest
 
 PIPELINE = Path(__file__).with_name("pipeline.py")
+_spec = importlib.util.spec_from_file_location("pipeline_of_supervision", PIPELINE)
+assert _spec is not None
+assert _spec.loader is not None
+pipeline = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(pipeline)
 COUNT = {"count": 600, "keys": 40, "every": 25}
 FAILPOINTS = [
     "journal.before_write=kill@1",
@@ -72,7 +78,7 @@ def test_all_that_the_source_has_arrives_once_and_the_process_ends(tmp_path):
     code, out = ended(start(tmp_path, {"source": COUNT}))
     assert (code, out) == (0, "running\nended\n")
     assert table(tmp_path) == sums()
-    assert ended(start(tmp_path, {"source": COUNT}))[0] == 0
+    assert asyncio.run(pipeline.run(tmp_path, {"source": COUNT})) == 0
     assert table(tmp_path) == sums()
 
 
@@ -81,7 +87,7 @@ def test_all_that_the_source_has_arrives_once_and_the_process_ends(tmp_path):
 def test_a_kill_on_the_first_run_is_recovered_from(tmp_path, place):
     code, _ = ended(start(tmp_path, {"source": COUNT}, FAILPOINTS=place))
     assert code == -signal.SIGKILL
-    assert ended(start(tmp_path, {"source": COUNT}))[0] == 0
+    assert asyncio.run(pipeline.run(tmp_path, {"source": COUNT})) == 0
     assert table(tmp_path) == sums()
 
 

@@ -84,7 +84,7 @@ def table(stage, tmp_path):
 
 
 async def test_any_number_of_shards_may_follow_any_other(stage, table):
-    counts = (1, 2, 4, 2, 3, 1, 2)
+    counts = (1, 2, 3, 1)  # Into parts, across each other, into one.
     for run, count in enumerate(counts, start=1):
         await stage.publish(*({"id": i, "n": 1} for i in range(50)), schema=SUMS)
         progress = await stage.run(table.task(count))
@@ -93,7 +93,7 @@ async def test_any_number_of_shards_may_follow_any_other(stage, table):
         assert rows == [(i, run) for i in range(50)]
         with opened(stage.path) as database:
             assert recorded(database.shards("acme/destination")) == ranges(count)
-    await stage.run(table.task(2))
+    await stage.run(table.task(counts[-1]))
     assert table.query("SELECT sum(n) FROM events") == [(50 * len(counts),)]
 
 
@@ -103,12 +103,12 @@ async def test_a_change_of_shards_that_is_cut_off_is_made_again(stage, table, po
         await stage.publish(*({"id": i, "n": 1} for i in range(20)), schema=SUMS)
         await stage.run(table.task(count))
 
-    await published(3)
     await published(2)
+    await published(1)  # What the two had read stays in the destination, and is out of date.
     failpoints.arm(f"{point}=error")
     with pytest.raises(failpoints.FailpointError):
-        await published(3)
-    await published(3)
+        await published(2)
+    await published(2)
     assert table.query("SELECT id, n FROM events ORDER BY id") == [(i, 4) for i in range(20)]
 
 

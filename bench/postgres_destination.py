@@ -196,12 +196,17 @@ def copied(cluster, source: str, destination: str) -> None:
 def run_ours(endpoint: Endpoint, path: Path) -> dict:
     transactions = list(blocks(path))
 
+    took = []
+
     def act() -> None:
         with endpoint.session() as session:
+            started = time.perf_counter()
             for lines in transactions:
                 session.transaction(lines)
+            took.append(time.perf_counter() - started)
 
-    return measured(act)
+    # The start of a process isn't part of what it does per row.
+    return measured(act) | {"wall_s": took[0]}
 
 
 UPDATE = "update bench.events t set {} from staged s where t.id = s.id"

@@ -37,6 +37,8 @@ _DATA: Final = {
     "23514": "a check of the table forbids the row; drop the constraint",
     "22P02": "the column's type doesn't take the value: was it changed by someone else? backfill "
     "the binding, or set castToString for the field",
+    "22P03": "the column's type was changed by someone else; start the task again, or backfill the "
+    "binding",
     "54001": "the document is nested too deeply for JSONB",
 }
 _TRANSIENT: Final = {

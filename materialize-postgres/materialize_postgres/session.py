@@ -38,8 +38,8 @@ SETTINGS: Final = {
 }
 # The first version that has them.
 LATER_SETTINGS: Final = {14: {"idle_session_timeout": "0"}, 17: {"transaction_timeout": "0"}}
-_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00"
-_HEADER_BYTES: Final = 19
+# What begins rows in binary form, both ways.
+HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _FIELD_BYTES: Final = 6
 _TRAILER: Final = b"\xff\xff"
 
@@ -103,14 +103,15 @@ class PostgresSession:
         with self._explained(verb):
             return self._connection.execute(sql.encode(), parameters or None)
 
-    def copy(self, statement: str, block: bytes) -> None:
-        """Send rows to a `COPY ... FROM STDIN`, which may go on afterwards."""
+    def copy(self, statement: str, block: bytes, header: bytes = b"") -> None:
+        """Send rows to a `COPY ... FROM STDIN`, which begins with a header and may go on."""
         with self._explained("write to"):
             if self._copying != statement:
                 self.end_copy()
                 opening = self._connection.cursor().copy(statement.encode())
                 self._copy = self._until_copied.enter_context(opening)
                 self._copying = statement
+                self._copy.write(header)
             if self._copy is not None:
                 self._copy.write(block)
 
@@ -131,8 +132,7 @@ class PostgresSession:
         ):
             for message in copy:
                 row = bytes(message)
-                if row.startswith(_SIGNATURE):
-                    row = row[_HEADER_BYTES:]
+                row = row.removeprefix(HEADER)
                 if row not in {b"", _TRAILER}:
                     yield row[_FIELD_BYTES:]
 

@@ -11,6 +11,7 @@ from estuary_cdk.kits.sql import Target, TargetColumn
 from materialize_postgres.dialect import POSTGRES, quote
 
 CSV: Final = """(FORMAT csv, QUOTE '"', ESCAPE '\\', NULL 'null')"""
+BINARY: Final = "(FORMAT binary)"
 
 
 def names(columns: Sequence[TargetColumn], prefix: str = "") -> str:
@@ -18,9 +19,9 @@ def names(columns: Sequence[TargetColumn], prefix: str = "") -> str:
     return ", ".join(prefix + quote(column.name) for column in columns)
 
 
-def copy(table: str, columns: Sequence[TargetColumn]) -> str:
-    """Take rows into a table, whose name is spelled already."""
-    return f"COPY {table} ({names(columns)}) FROM STDIN {CSV}"
+def copy(table: str, columns: Sequence[TargetColumn], form: str) -> str:
+    """Take rows of a form into a table, whose name is spelled already."""
+    return f"COPY {table} ({names(columns)}) FROM STDIN {form}"
 
 
 def create_staging(name: str, like: str, columns: Sequence[TargetColumn]) -> str:

@@ -7,6 +7,7 @@ and known keys are mixed.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from operator import and_, not_
@@ -16,15 +17,17 @@ from estuary_cdk.errors import ContractError, DataError
 from estuary_cdk.kits.sql import BeyondRangeError, Target, TargetColumn, target
 from estuary_cdk.kits.sql.alterations import retyped
 from estuary_cdk.kits.sql.csv_rows import csv_rows
+from estuary_cdk.kits.sql.enumerations import family
 from estuary_cdk.kits.sql.parts import chunks, selected
 from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize import Binding, Column, Keys, Loaded, Stores
 from materialize_postgres import statements
+from materialize_postgres.binary_rows import NotPlainError, binary_rows
 from materialize_postgres.config import Config, Resource
 from materialize_postgres.dialect import POSTGRES, WIDER, quote
 from materialize_postgres.rebuilding import rebuilt
 from materialize_postgres.schema import dialect_of, existing_tables
-from materialize_postgres.session import PostgresSession
+from materialize_postgres.session import HEADER, PostgresSession
 
 log = get_logger(__name__)
 
@@ -47,22 +50,36 @@ class Stream:
     staged_for: str = ""
     created: bool = False
     rows: int = 0
+    form: str = statements.CSV
     waiting: list[bytes] = field(default_factory=list)
     waiting_bytes: int = 0
 
     @property
     def copy(self) -> str:
-        """The statement that takes the rows."""
-        return statements.copy(self.table, self.columns)
+        """The statement that takes what waits."""
+        return statements.copy(self.table, self.columns, self.form)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows as the server takes them: their form, and their bytes."""
+
+    form: str
+    block: bytes
 
 
 class Storing:
     """What a binding's rows take: its table, its streams, its readers."""
 
-    def __init__(self, binding: Binding[Resource], into: Target) -> None:
+    def __init__(
+        self, binding: Binding[Resource], into: Target, there: Sequence[Column] = ()
+    ) -> None:
         self.index = binding.index
         self.standard = not binding.delta_updates
         self._binding = binding
+        # Text fits columns that somebody else retyped, or says why not; binary rows don't.
+        known = {column.name: family(column.type) for column in there}
+        self._as_made = all(known.get(e.name) == family(e.type.sql) for e in into.columns)
         self.into_table(into)
 
     def into_table(self, into: Target) -> None:
@@ -71,14 +88,47 @@ class Storing:
         self.name = ".".join(into.path)
         whole = into.document
         self.document = rebuilt(self._binding, into) if whole is None else f"t.{quote(whole.name)}"
-        values = (*into.keys, *into.values)
-        self.key_rows = csv_rows(self.name, into.keys)
-        self.rows = csv_rows(self.name, values)
+        self._csv_keys = csv_rows(self.name, into.keys)
+        self._csv_rows = csv_rows(self.name, (*into.keys, *into.values))
+        self._binary_keys = binary_rows(into.keys, (), document=False) if self._as_made else None
+        self._binary_rows = (
+            binary_rows(into.keys, into.values, document=whole is not None)
+            if self._as_made
+            else None
+        )
         table = POSTGRES.table(into.path)
         self.new = Stream(table, into.columns, created=True)
         self.changed = Stream(f"flow_store_{self.index}", into.columns, table)
         self.deleted = Stream(f"flow_delete_{self.index}", into.keys, table)
         self.wanted = Stream(f"flow_load_{self.index}", into.keys, table)
+
+    def key_rows(self, keys: Sequence[bytes]) -> Rows:
+        """Return rows of nothing but keys; raises DataError for what a column can't hold."""
+        if self._binary_keys is not None:
+            with suppress(NotPlainError):
+                return Rows(statements.BINARY, self._binary_keys(keys, (), None))
+        return Rows(statements.CSV, self._csv_keys(keys, None))
+
+    def csv_key(self, key: bytes) -> bytes:
+        """Return the row of a key as text, nothing where no column of the table could hold it."""
+        try:
+            return self._csv_keys([key], None)
+        except DataError as error:
+            if not isinstance(error.__cause__, BeyondRangeError):
+                raise
+        return b""
+
+    def rows(self, chunk: Stores) -> Rows:
+        """Return whole rows; raises DataError for what a column can't hold."""
+        if self.into.document is not None and chunk.documents is None:
+            raise ContractError(f"can't store into {self.name!r}: documents are missing")
+        documents = None if self.into.document is None else chunk.documents
+        if self._binary_rows is not None:
+            with suppress(NotPlainError):
+                block = self._binary_rows(chunk.keys, chunk.values, documents)
+                return Rows(statements.BINARY, block)
+        arrays = _joined(chunk.keys, chunk.values) if self.into.values else chunk.keys
+        return Rows(statements.CSV, self._csv_rows(arrays, documents))
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -101,7 +151,7 @@ class CopyStrategy:
         paths = [binding.path for binding in bindings]
         there = existing_tables(session, paths)
         self._storing = [
-            Storing(binding, target(dialect, binding, table))
+            Storing(binding, target(dialect, binding, table), table.columns if table else ())
             for binding, table in zip(bindings, there, strict=True)
         ]
         self._touched: set[int] = set()
@@ -115,16 +165,14 @@ class CopyStrategy:
         self._touched.add(keys.binding)
         self._put(storing.wanted, self._wanted(storing, keys.keys), len(keys.keys))
 
-    def _wanted(self, storing: Storing, keys: Sequence[bytes]) -> bytes:
+    def _wanted(self, storing: Storing, keys: Sequence[bytes]) -> Rows:
         """Return the rows of keys, without those that no column of the table could hold."""
         try:
-            return storing.key_rows(keys, None)
+            return storing.key_rows(keys)
         except DataError as error:
             if not isinstance(error.__cause__, BeyondRangeError):
                 raise
-        if len(keys) == 1:
-            return b""
-        return b"".join(self._wanted(storing, [key]) for key in keys)
+        return Rows(statements.CSV, b"".join(map(storing.csv_key, keys)))
 
     def loaded(self) -> Iterator[Loaded]:
         """Yield the documents of all staged keys."""
@@ -150,7 +198,7 @@ class CopyStrategy:
     def _store_chunk(self, storing: Storing, chunk: Stores) -> None:
         if self._hard_delete and True in chunk.deletes:
             gone = list(compress(chunk.keys, map(and_, chunk.exists, chunk.deletes)))
-            self._put(storing.deleted, storing.key_rows(gone, None), len(gone))
+            self._put(storing.deleted, storing.key_rows(gone), len(gone))
             chunk = selected(chunk, list(map(not_, chunk.deletes)))
         if not (storing.standard and True in chunk.exists):
             self._put_rows(storing, chunk, known=False)
@@ -163,27 +211,26 @@ class CopyStrategy:
     def _put_rows(self, storing: Storing, chunk: Stores, *, known: bool) -> None:
         if not len(chunk):
             return
-        if storing.into.document is not None and chunk.documents is None:
-            raise ContractError(f"can't store into {storing.name!r}: documents are missing")
-        documents = None if storing.into.document is None else chunk.documents
-        arrays = _joined(chunk.keys, chunk.values) if storing.into.values else chunk.keys
         while True:
             try:
-                block = storing.rows(arrays, documents)
+                rows = storing.rows(chunk)
                 break
             except DataError as error:
                 if not isinstance(error.__cause__, BeyondRangeError):
                     raise
                 self._widen(storing, str(error.context["column"]))
-        self._put(storing.changed if known else storing.new, block, len(chunk))
+        self._put(storing.changed if known else storing.new, rows, len(chunk))
 
-    def _put(self, stream: Stream, block: bytes, rows: int) -> None:
-        if not block:
+    def _put(self, stream: Stream, rows: Rows, count: int) -> None:
+        if not rows.block:
             return
-        stream.rows += rows
-        stream.waiting.append(block)
-        stream.waiting_bytes += len(block)
-        self._waiting_bytes += len(block)
+        if stream.form != rows.form:
+            self._sent(stream)
+            stream.form = rows.form
+        stream.rows += count
+        stream.waiting.append(rows.block)
+        stream.waiting_bytes += len(rows.block)
+        self._waiting_bytes += len(rows.block)
         if stream.waiting_bytes >= BLOCK_BYTES:
             self._sent(stream)
         elif self._waiting_bytes >= WAITING_BYTES_MAX:
@@ -205,7 +252,8 @@ class CopyStrategy:
         waiting, stream.waiting = stream.waiting, []
         self._waiting_bytes -= stream.waiting_bytes
         stream.waiting_bytes = 0
-        self._session.copy(stream.copy, b"".join(waiting))
+        header = HEADER if stream.form == statements.BINARY else b""
+        self._session.copy(stream.copy, b"".join(waiting), header)
 
     def settle(self) -> None:
         """Merge what was set aside into the tables."""

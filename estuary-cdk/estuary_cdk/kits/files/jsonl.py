@@ -1,10 +1,33 @@
 """JSON lines: one object per line, each verified by itself, empty lines passed over."""
 
+import msgspec
+
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files.encoding import Utf8
 from estuary_cdk.kits.files.json_records import BLANKS, record, unreadable
 
 LINE_BYTES_MAX = 1 << 26
+VERIFY_LINES = msgspec.json.Decoder(msgspec.Raw).decode_lines
+
+
+def compact_records(lines: list[bytes]) -> list[bytes] | None:
+    """Return the records of lines that are an object each, without blanks around it or in front.
+
+    None for any other lines, valid or not: they have to be looked at one by one.
+    """
+    text = b"\n".join(lines)
+    if b"\r" in text:
+        text = text.replace(b"}\r\n{", b"}\n{").removesuffix(b"\r")
+    # Inside an object, a brace that closes is never followed by one that opens. So a line break
+    # between two such is between two objects, and as many objects as lines are one in each.
+    if not text.startswith(b'{"') or text.count(b'}\n{"') != len(lines) - 1 or b"\r" in text:
+        return None
+    try:
+        if len(VERIFY_LINES(text)) != len(lines):
+            return None
+    except msgspec.DecodeError:
+        return None
+    return text[1:].split(b"\n{") if text.endswith(b"}") else None
 
 
 class JsonLines:
@@ -38,6 +61,10 @@ class JsonLines:
         return self._records([b"".join(self._open)])
 
     def _records(self, lines: list[bytes]) -> list[bytes]:
+        records = compact_records(lines)
+        if records is not None:
+            self._lines += len(lines)
+            return records
         records = []
         for number, line in enumerate(lines, start=self._lines + 1):
             value = line.strip(BLANKS)

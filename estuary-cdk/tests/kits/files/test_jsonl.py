@@ -1,6 +1,8 @@
 """JSON lines are verified one by one."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files import jsonl
@@ -28,3 +30,39 @@ def test_an_endless_line_is_refused(monkeypatch):
     monkeypatch.setattr(jsonl, "LINE_BYTES_MAX", 100)
     with pytest.raises(DataError, match="line 2, column 1: the line is longer than 100 bytes"):
         parse(b'{}\n{"a":"', b"x" * 101)
+
+
+PIECES = [
+    '{"a":1}',
+    '{"a":[{}',
+    '{"a":"}',
+    "{}",
+    "\n",
+    "\r\n",
+    " ",
+    ",",
+    '"',
+    '{"b":',
+    "}",
+    '{"c":"\\n{"}',
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+def test_lines_verified_together_are_those_verified_one_by_one(pieces):
+    content = "".join(pieces).encode()
+    try:
+        together = parse(content)
+    except DataError:
+        together = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jsonl, "compact_records", lambda _: None)
+        try:
+            assert together == parse(content)
+        except DataError:
+            assert together is None
+
+
+def test_lines_without_blanks_are_verified_together():
+    assert jsonl.compact_records([b'{"a":1}\r', b'{"b":2}']) == [b'"a":1}', b'"b":2}']
+    assert jsonl.compact_records([b'{"a":1}', b"{}"]) is None

@@ -32,8 +32,9 @@ def encoding_of(head: bytes, option: str | None, charset: str | None) -> str:
 
 def _known(name: str, error: ConfigError | DataError) -> str:
     try:
+        b"x".decode(name, "ignore")  # which only encodings of text can
         return codecs.lookup(name).name
-    except LookupError as unknown:
+    except (LookupError, UnicodeError) as unknown:
         raise error from unknown
 
 

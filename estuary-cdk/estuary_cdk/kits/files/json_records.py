@@ -24,6 +24,8 @@ def record(value: bytes) -> bytes:
         VERIFY(value)
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("its arrays or objects are nested too deep") from error
     if b"\n" in value or b"\r" in value:
         value = msgspec.json.format(value, indent=-1)
     return value[1:].lstrip(BLANKS)

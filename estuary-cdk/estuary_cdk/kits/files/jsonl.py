@@ -25,7 +25,7 @@ def compact_records(lines: list[bytes]) -> list[bytes] | None:
     try:
         if len(VERIFY_LINES(text)) != len(lines):
             return None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return text[1:].split(b"\n{") if text.endswith(b"}") else None
 

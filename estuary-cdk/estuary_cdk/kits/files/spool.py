@@ -23,8 +23,11 @@ class Spool:
         self._file = file
         self._open_table = open_table
         self._options = options
-        self._content = SpooledTemporaryFile(MEMORY_BYTES_MAX)  # noqa: SIM115 - `batches` closes it
+        self._content = SpooledTemporaryFile(MEMORY_BYTES_MAX)  # noqa: SIM115 - kept until it is read
         self._bytes = 0
+
+    def __del__(self) -> None:
+        self._content.close()
 
     def feed(self, block: bytes) -> None:
         """Take the next bytes; DataError beyond `SPOOL_BYTES_MAX`."""

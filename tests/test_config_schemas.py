@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,12 @@ def spec(connector: str) -> bytes:
     return asked.stdout
 
 
+first_spec = cache(spec)
+
+
 @pytest.fixture(scope="module", params=CONNECTORS)
 def described(request) -> tuple[str, dict[str, Any]]:
-    response = msgspec.json.decode(spec(request.param))
+    response = msgspec.json.decode(first_spec(request.param))
     return request.param, response["spec"]
 
 
@@ -170,4 +174,4 @@ def test_the_spec_names_protocol_and_documentation(described) -> None:
 
 @pytest.mark.parametrize("connector", CONNECTORS)
 def test_the_spec_is_the_same_at_every_call(connector) -> None:
-    assert spec(connector) == spec(connector)
+    assert spec(connector) == first_spec(connector)

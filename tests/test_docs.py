@@ -344,7 +344,7 @@ def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             example = shutil.copytree(catalog.parent, tmp_path / catalog.parent.name)
             text = re.sub(r"https://\S+/data/", f"http://{HOST}:{port}/", catalog.read_text())
             (example / "flow.yaml").write_text(text.replace("localhost:5432", address))
-            status, came = entered("flow-local run --until-idle --timeout 60", example)
+            status, came = entered("flow-local run --until-idle --timeout 240", example)
             assert status == 0, came
             told = entered("flow-local status --json", example)[1]
             bindings = [

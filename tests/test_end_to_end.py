@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
+
 BIN = Path(sys.executable).parent
 # Spellings that a parser would change on the way through a float, a 64-bit integer or a dict.
 VALUES = [
@@ -74,7 +76,7 @@ def flow_local(directory: Path, *words: str) -> str:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -13,12 +13,13 @@ import psutil
 import pytest
 
 TESTS = Path(__file__).parent
-WAIT_S = 90
+WAIT_S = 300
 ENVIRONMENT = {
     **os.environ,
     # The environment that runs the tests is the one that is tested.
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "VERSION": "dev",
+    "TIMEOUT": "240",
 }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
+
 ROOT = Path(__file__).resolve().parents[1]
 # Long names and short ones: they change where lines break and how imports are sorted.
 BEGUN = ["source-up", "source-a-very-long-name-of-a-company", "materialize-shelf"]
@@ -45,7 +47,7 @@ def run(root: Path, command: list[str], *, asked: str | None = None, status: int
         input=asked,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS_S,
         check=False,
     )
     assert done.returncode == status, f"{done.stdout}\n{done.stderr}"

@@ -12,6 +12,7 @@ import pytest
 
 from estuary_cdk.errors import ConfigError, Fenced, TransientError
 from estuary_cdk.process import report, served
+from estuary_cdk.testing.patience import HANGS_S
 from estuary_cdk.transport import pair
 
 
@@ -99,7 +100,7 @@ def test_a_signal_ends_a_process_that_is_in_the_middle_with_status_1():
     """)
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=5) == 1
+    assert process.wait(timeout=HANGS_S) == 1
     with process:
         assert "stopped by a signal" in last_line(process.stderr.read())["message"]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from estuary_cdk.errors import ContractError, DataError, Fenced
 from estuary_cdk.materialize import Keys, Shard, Stores
+from estuary_cdk.testing.patience import HANGS_S
 from materialize_sqlite import transactor as module
 from materialize_sqlite.transactor import open_transactor
 
@@ -290,7 +291,7 @@ def test_shards_that_share_a_file_wait_for_each_other_and_never_deadlock(file):
         )
         for n in (0, 1)
     ]
-    assert [shard.wait(60) for shard in shards] == [0, 0]
+    assert [shard.wait(HANGS_S) for shard in shards] == [0, 0]
     assert file.query("SELECT count(*) FROM t") == [(40,)]
     assert file.query("SELECT checkpoint FROM flow_checkpoints_v1") == [('{"n":19}',)] * 2
 
@@ -315,5 +316,5 @@ with connect(Config(path=sys.argv[1])) as destination:
         racer.stdin.write(b"go\n")
         racer.stdin.flush()
     for racer in racers:
-        assert racer.wait(60) == 0
+        assert racer.wait(HANGS_S) == 0
         racer.stdin.close()

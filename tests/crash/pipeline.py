@@ -22,9 +22,11 @@ from pathlib import Path
 
 import psutil
 
+from estuary_cdk.testing.patience import HANGS_S
+
 BIN = Path(sys.executable).parent
 SOURCE, DESTINATION, RUNTIME = "source-http", "materialize-sqlite", "flow-local"
-WAIT_S = 120.0
+WAIT_S = 300.0
 
 CATALOG = """
 collections:
@@ -245,7 +247,7 @@ class Pipeline:
         """Stop as a user would, with Ctrl-C."""
         if self.alive() and self.process is not None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=HANGS_S)
 
     def rows(self) -> list[tuple[int, int, str]]:
         with closing(sqlite3.connect(self.database)) as db:

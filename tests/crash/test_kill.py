@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S, bound_s
+
 _spec = importlib.util.spec_from_file_location("pipeline", Path(__file__).with_name("pipeline.py"))
 assert _spec is not None
 assert _spec.loader is not None
@@ -21,7 +23,7 @@ KILLS = int(os.environ.get("CRASH_KILLS", "200"))
 PARTS = 4
 AGE_S_MAX = 2.0
 PATIENCE_S = 4
-PATIENCE_S_MAX = 60
+PATIENCE_S_MAX = HANGS_S
 
 
 @pytest.mark.crash
@@ -61,7 +63,7 @@ def _kill(kills: int, tmp_path: Path, part: int, *, files: int = 1, shards: int 
                     table.change()
             victim = chance.choices(list(killed), [4, 4, 2])[0]
             deadline = time.monotonic() + PATIENCE_S_MAX
-            impatient = time.monotonic() + PATIENCE_S
+            impatient = time.monotonic() + bound_s(PATIENCE_S)
             # Processes that only answer a question die young, those that move documents old.
             age_s = chance.uniform(0, AGE_S_MAX)
             while not run.kill(victim, age_s):

@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
+
 ODD = Path(__file__).parent / "odd_connector.py"
-WAIT_S = 60
-STOP_S = 10
+WAIT_S = HANGS_S
 
 
 def document(number, name, amount):
@@ -150,7 +151,7 @@ def test_an_odd_connector_that_ignores_sigterm_is_ended_all_the_same(project):
             time.sleep(0.05)
         children = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGTERM)
-        _, err = process.communicate(timeout=STOP_S)
+        _, err = process.communicate(timeout=WAIT_S)
     assert process.returncode == 0, err
     assert [child for child in children if child.is_running()] == []
     assert project.rows == [(1, "a", 5, False)]

@@ -6,9 +6,10 @@ import subprocess
 import msgspec
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
+
 pytestmark = pytest.mark.images
 CONNECTORS = {"source-http": "capture", "materialize-sqlite": "materialize"}
-PROMPTLY_S = 10
 
 
 @pytest.fixture(params=sorted(CONNECTORS), scope="module")
@@ -88,5 +89,5 @@ def test_a_signal_ends_it_promptly(image, run_options):
         assert running.stdout.readline()
         running.send_signal(signal.SIGTERM)
         # Its stdin is still open: only the signal can have ended it.
-        assert running.wait(PROMPTLY_S) == 1
+        assert running.wait(HANGS_S) == 1
         assert b"stopped by a signal" in running.stderr.read()

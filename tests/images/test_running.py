@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from estuary_cdk.protocol import materialize
+from estuary_cdk.testing.patience import HANGS_S
 from flow_local.connectors import (
     MATERIALIZE,
     Connector,
@@ -132,7 +133,7 @@ def test_a_container_whose_flow_local_was_killed_is_removed(build, engine):
         killed.wait()
         killed.stdin.close()
         containers.remove_forgotten.__wrapped__(engine)
-        assert run.wait(10) != 0
+        assert run.wait(HANGS_S) != 0
     assert name not in engine.ask("ps", "--all", "--format", "{{.Names}}").out
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from estuary_cdk.protocol import capture as messages
 from estuary_cdk.protocol.codec import CAPTURE_REQUESTS, Codec
+from estuary_cdk.testing.patience import HANGS_S
 from estuary_cdk.testing.runtime import CaptureRuntime
 
 HERE = Path(__file__).parent
@@ -73,7 +74,7 @@ async def test_a_capture_that_is_done_exits_with_status_0_while_stdin_is_open():
     capture.stdin.write(await opening())
     capture.stdin.flush()
     out = capture.stdout.read()
-    assert capture.wait(timeout=10) == 0
+    assert capture.wait(timeout=HANGS_S) == 0
     capture.communicate()
     assert spoken(out).count("captured") == 10
     assert spoken(out)[-1] == "checkpoint"
@@ -90,7 +91,7 @@ async def test_an_endless_capture_stops_in_order(how):
     else:
         capture.stdin.close()
         capture.stdin = None
-    assert capture.wait(timeout=5) == 0
+    assert capture.wait(timeout=HANGS_S) == 0
     out, err = capture.communicate()
     assert (spoken(b"".join(lines)), out, err) == (["opened", "captured", "checkpoint"], b"", b"")
 
@@ -101,7 +102,7 @@ async def test_killed_around_a_checkpoint_it_leaves_whole_lines(point):
     capture.stdin.write(await opening())
     capture.stdin.flush()
     out = capture.stdout.read()
-    assert capture.wait(timeout=10) == -signal.SIGKILL
+    assert capture.wait(timeout=HANGS_S) == -signal.SIGKILL
     capture.communicate()
     assert out.count(b"checkpoint") <= 2
     assert all(spoken(out))

@@ -41,6 +41,7 @@ from estuary_cdk.testing.memory_destination import (
     StagingTransactor,
     memory_materialization,
 )
+from estuary_cdk.testing.patience import HANGS_S
 from estuary_cdk.testing.selection import collection, optional, required
 from estuary_cdk.transport import pair
 
@@ -193,7 +194,7 @@ class SlowApply(StagingTransactor):
         self.loaded = lambda: (self.calls.append("loaded"), loaded())[1]
 
     def apply(self, staged):
-        assert self.may_apply.wait(10)
+        assert self.may_apply.wait(HANGS_S)
         self.calls.append("apply")
         super().apply(staged)
 

@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 from estuary_cdk.errors import ConfigError
+from estuary_cdk.testing.patience import HANGS_S
 from estuary_cdk.testing.postgres import postgres, versions
 
-WAIT_S = 20
+WAIT_S = HANGS_S
 
 
 def test_a_cluster_is_ready_for_logical_decoding_and_gone_afterwards():

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
 from estuary_cdk.testing.tcp_proxy import tcp_proxy
 
 
@@ -37,7 +38,7 @@ def proxy():
 
 def dial(proxy) -> socket.socket:
     host, _, port = proxy.address.partition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=HANGS_S)
 
 
 def received(connection, data: bytes) -> bytes:
@@ -84,7 +85,7 @@ def test_a_stalled_connection_is_silent_until_it_is_resumed(proxy):
         with pytest.raises(TimeoutError):
             connection.recv(1)
         proxy.resume()
-        connection.settimeout(10)
+        connection.settimeout(HANGS_S)
         assert connection.recv(1) == b"x"
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estuary_cdk.errors import RemoteProtocolError
+from estuary_cdk.testing.patience import HANGS_S
 from estuary_cdk.transport import FdReader, FdWriter, Thread, pair
 
 lines = st.lists(st.binary(max_size=200).map(lambda b: b.replace(b"\n", b"") + b"\n"), max_size=20)
@@ -179,6 +180,6 @@ asyncio.run(main())
 """
     with subprocess.Popen([sys.executable, "-c", waiting], stdin=subprocess.PIPE) as process:
         try:
-            assert process.wait(timeout=20) == 0
+            assert process.wait(timeout=HANGS_S) == 0
         finally:
             process.send_signal(signal.SIGKILL)

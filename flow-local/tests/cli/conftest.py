@@ -14,11 +14,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
 from flow_local.cli.main import main
 
 HERE = Path(__file__).parent
 PROGRAM = ("-m", "flow_local.cli.main")
-WAIT_S = 60
+WAIT_S = HANGS_S
 DOCUMENTS = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}, {"id": 3, "name": "three"}]
 CATALOG = """\
 captures:

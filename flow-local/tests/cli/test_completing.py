@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-WAIT_S = 60
+from estuary_cdk.testing.patience import HANGS_S
+
+WAIT_S = HANGS_S
 ASK = """
 eval "$(flow-local completion bash)"
 complete -p flow-local >&2

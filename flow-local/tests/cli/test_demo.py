@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
 from flow_local.cli.demo.dataset import copied
 from flow_local.cli.demo.pipeline import remembered_port, write_catalog
 from flow_local.cli.demo.server import HOST, served
@@ -105,7 +106,7 @@ class Client:
         self.port = port
 
     def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict, bytes]:
-        with closing(http.client.HTTPConnection(HOST, self.port, timeout=10)) as connection:
+        with closing(http.client.HTTPConnection(HOST, self.port, timeout=HANGS_S)) as connection:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, headers=named)
             answer = connection.getresponse()

@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
+
 ODD = Path(__file__).parents[3] / "tests/foreign/odd_connector.py"
 CATALOG = """\
 captures:
@@ -28,7 +30,7 @@ SPEC = (
     b'{"protocol":3032023,"configSchema":%b,"resourceConfigSchema":%b,'
     b'"resourcePathPointers":["/name"]}\n' % (SCHEMA, SCHEMA)
 )
-WAIT_S = 60
+WAIT_S = HANGS_S
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
 from flow_local.supervisor.task_logs import LOG_BYTES_MAX
 
-WAIT_S = 60
+WAIT_S = HANGS_S
 LOGGING = [["run"], ["validate"], ["discover"], ["spec"], ["preview"]]
 LOGGING += [["raw", "spec"], ["raw", "discover"]]
 

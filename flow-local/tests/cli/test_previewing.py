@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
+
 ODD = Path(__file__).parents[3] / "tests/foreign/odd_connector.py"
 CATALOG = """\
 captures:
@@ -182,7 +184,7 @@ def test_a_signal_ends_a_preview_in_good_order(odd):
         for _ in range(20):
             process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 0, err
     assert re.fullmatch(
         r'\["connectorState",{"updated":{"at":\d+,"done":false}}\]', out.splitlines()[-1]

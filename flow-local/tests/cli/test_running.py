@@ -10,6 +10,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S, bound_s
 from flow_local.cli import running
 from flow_local.supervisor import Restarts
 
@@ -86,7 +87,7 @@ def test_a_run_that_takes_too_long_ends_with_its_own_code(project):
 
 
 def _wait_for_documents(project, process) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANGS_S
     while not project.written:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -101,7 +102,7 @@ def test_a_signal_ends_a_run_soon_and_leaves_no_process(project, number):
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         os.kill(process.pid, number)
-        _, err = process.communicate(timeout=STOP_S)
+        _, err = process.communicate(timeout=bound_s(STOP_S))
     assert process.returncode == 0, err
     assert '"message":"stopped"' in err
     assert [child for child in children if child.is_running()] == []
@@ -112,7 +113,7 @@ def test_what_was_checkpointed_before_ctrl_c_is_there_afterwards(project):
     with project.start("run", start_new_session=True) as process:
         _wait_for_documents(project, process)
         os.kill(process.pid, signal.SIGINT)
-        process.communicate(timeout=STOP_S)
+        process.communicate(timeout=bound_s(STOP_S))
     stored = project.stored
     read = project.run("read", "acme/events").documents
     assert len(read) >= len(stored) > 0
@@ -160,7 +161,7 @@ def test_a_task_that_waits_for_an_inferred_schema_needs_no_quiet_source(project)
     with project.start("run", start_new_session=True) as process:
         _wait_for_documents(project, process)
         os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=STOP_S)
+        _, err = process.communicate(timeout=bound_s(STOP_S))
     assert process.returncode == 0, err
 
 

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
 from flow_local.cli.demo.server import served
 
 DECLARED = """\
@@ -79,7 +80,7 @@ materializations:
       - source: COLLECTION
         resource: {table: towns}
 """
-WAIT_S = 60
+WAIT_S = HANGS_S
 
 
 class Feed:

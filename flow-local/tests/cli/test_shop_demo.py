@@ -12,10 +12,11 @@ from decimal import Decimal
 import psutil
 import pytest
 
+from estuary_cdk.testing.patience import HANGS_S
 from estuary_cdk.testing.postgres import postgres
 from flow_local.cli.demo.comparison import Compared, Selection, compared, has_rows, same, verdict
 
-WAIT_S = 60
+WAIT_S = HANGS_S
 EQUAL = "\nsource and destination are equal\n"
 
 

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from estuary_cdk.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from estuary_cdk.protocol import capture
+from estuary_cdk.testing.patience import HANGS_S
 from flow_local.connectors import (
     CAPTURE,
     Connector,
@@ -23,7 +24,7 @@ from flow_local.connectors import (
 )
 
 SPEC = capture.CaptureSpec(name="acme/x")
-WAIT_S = 30
+WAIT_S = HANGS_S
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ async def test_leaving_the_conversation_ends_a_connector_that_ignores_all_hints(
             for kind, messages in await talk.receive():
                 pids += [int(bytes(m.doc)) for m in messages if kind is capture.Captured]
     for pid in pids:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS_S):
             await gone(pid)
 
 
@@ -249,5 +250,5 @@ async def test_a_connector_does_not_survive_our_being_killed(tmp_path):
     assert exists(pid)
     os.kill(child.pid, signal.SIGKILL)
     await child.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_S):
         await gone(pid)

@@ -218,7 +218,7 @@ def test_an_engine_that_hangs_is_given_up(machine):
     began = time.monotonic()
     answer = engines.Engine(str(program), "docker").ask("version", wait_s=0.2)
     assert answer.late
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
 def test_a_description_that_is_none_is_said_to_be_so(machine):

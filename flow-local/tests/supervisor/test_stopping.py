@@ -8,6 +8,7 @@ import pytest
 from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.protocol.capture import CaptureSpec
 from estuary_cdk.testing.clock import FakeClock
+from estuary_cdk.testing.patience import HANGS_S
 from flow_local.connectors import local
 from flow_local.supervisor import Board, Plan, data_directory, supervise
 from flow_local.tasks import CaptureTask, SchemaWidened
@@ -42,7 +43,7 @@ async def test_a_task_that_fails_while_it_is_stopped_is_not_started_again(tmp_pa
         running = asyncio.ensure_future(supervise([task], stopped, Plan(), Board()))
         await recovery.asked.wait()
         running.cancel()
-        done, _ = await asyncio.wait({running}, timeout=10)
+        done, _ = await asyncio.wait({running}, timeout=HANGS_S)
         assert done
         assert running.cancelled()
         assert recovery.times == 1

@@ -123,7 +123,7 @@ async def test_documents_of_one_key_are_combined(stage):
 
 async def test_a_quiet_connector_counts_as_idle_and_is_ended(stage):
     steps = [emit({"id": 1}), {"patch": {"a": 1}}, {"hang": True}]
-    progress = await stage.run(stage.capture_task({"steps": steps}), quiet_s=0.1)
+    progress = await stage.run(stage.capture_task({"steps": steps}), quiet_s=1.0)
     assert progress.phase == "done"
     assert await stage.values() == [{"id": 1}]
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from estuary_cdk.errors import ConfigError, RemoteProtocolError
+from estuary_cdk.testing.patience import HANGS_S
 from flow_local.connectors import ConnectorFailed
 from flow_local.recovery import Commit
 from flow_local.tasks import Ending, Run, TaskProgress, run_materialization
@@ -94,7 +95,7 @@ async def test_the_next_transaction_is_read_while_the_last_is_committed(
         {**config, "die_before_commit": dies}, names=names, schema=MERGE
     )
     progress = TaskProgress(task.name, "materialization")
-    async with stage.world() as world, asyncio.timeout(60):
+    async with stage.world() as world, asyncio.timeout(HANGS_S):
         ending = Ending(until_idle=True)
         running = asyncio.ensure_future(run_materialization(Run(task, world, progress, ending)))
         while not any("startCommit" in each for each in _said(config)):
@@ -289,7 +290,7 @@ async def test_committed_documents_arrive_while_both_run(stage, publish, table, 
     async with stage.world() as world:
         running = asyncio.ensure_future(stage.run(task, world=world, until_idle=False))
         await stage.run(source, world=world)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANGS_S):
             while sum(d["n"] for d in (await _rows(table)).values()) < sum(range(2000)):
                 await asyncio.sleep(0.02)
         running.cancel()

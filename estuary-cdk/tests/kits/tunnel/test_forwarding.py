@@ -11,6 +11,7 @@ import pytest
 from estuary_cdk.config import EndpointConfig, parse
 from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.kits.tunnel import NetworkTunnel, forwarded, network_tunnel_setting
+from estuary_cdk.testing.patience import HANGS_S
 from estuary_cdk.testing.ssh import ssh
 
 
@@ -54,7 +55,7 @@ def settings(server, **changes) -> NetworkTunnel:
 
 @contextmanager
 def dialled(tunnel) -> Iterator[socket.socket]:
-    with socket.create_connection(tunnel.entrance, timeout=20) as connection:
+    with socket.create_connection(tunnel.entrance, timeout=HANGS_S) as connection:
         yield connection
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files.csv_columns import Kind, column_names, json_rows, kind_of
 from estuary_cdk.kits.files.encoding import TextDecoder
+from estuary_cdk.kits.files.guessing import GuessedText
 from estuary_cdk.kits.files.options import CsvOptions
 
 SAMPLE_ROWS = 1000
@@ -45,16 +46,17 @@ OPEN_RECORD = "unexpected end of data"  # what csv.reader says of a quote that i
 class CsvRows:
     """A parser of one file: `feed` blocks of bytes, then `finish`; see `formats.Parser`.
 
-    `malformed_rows` counts the rows left out under the error threshold.
+    The encoding is guessed where it is None. `malformed_rows` counts the rows left out under the
+    error threshold.
     """
 
     def __init__(
-        self, file: str, encoding: str, options: CsvOptions, *, lines_before: int = 0
+        self, file: str, encoding: str | None, options: CsvOptions, *, lines_before: int = 0
     ) -> None:
         csv.field_size_limit(RECORD_CHARS_MAX)
         self.malformed_rows = 0
         self._file = file
-        self._decoder = TextDecoder(file, encoding)
+        self._decoder = GuessedText(file) if encoding is None else TextDecoder(file, encoding)
         self._options = options
         self._text: list[str] = []
         self._chars = 0

@@ -13,11 +13,11 @@ BYTE_ORDER_MARKS = (
 )
 
 
-def encoding_of(head: bytes, option: str | None, charset: str | None) -> str:
-    """Return the encoding of a file that begins with `head`.
+def encoding_of(head: bytes, option: str | None, charset: str | None) -> str | None:
+    """Return the encoding that a file which begins with `head` is said to have, None if it isn't.
 
-    The user's `option` decides, then a byte order mark, then the content type's `charset`, else
-    UTF-8. An option that Python doesn't know is a ConfigError; such a charset is a DataError.
+    The user's `option` decides, then a byte order mark, then the content type's `charset`. An
+    option that Python doesn't know is a ConfigError; such a charset is a DataError.
     """
     if option is not None:
         return _known(option, ConfigError("can't use encoding " + repr(option) + ": unknown name"))
@@ -27,7 +27,7 @@ def encoding_of(head: bytes, option: str | None, charset: str | None) -> str:
     if charset:
         unknown = f"can't use the content type's charset {charset!r}: unknown name"
         return _known(charset, DataError(unknown, hint="set the encoding in the format's options"))
-    return "utf-8"
+    return None
 
 
 def _known(name: str, error: ConfigError | DataError) -> str:

@@ -37,8 +37,8 @@ class Parser(Protocol):
     def finish(self) -> list[bytes]: ...
 
 
-Opener = Callable[[str, str, ParserOptions], Parser]
-"""Opens a parser: the file's name, its encoding, and options."""
+Opener = Callable[[str, str | None, ParserOptions], Parser]
+"""Opens a parser: the file's name, its encoding (None where nothing tells it), and options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,43 +58,43 @@ class Format:
     zipped: bool = False
 
 
-def _csv(file: str, encoding: str, options: ParserOptions) -> Parser:
+def _csv(file: str, encoding: str | None, options: ParserOptions) -> Parser:
     return CsvRows(file, encoding, options.csv)
 
 
-def _tsv(file: str, encoding: str, options: ParserOptions) -> Parser:
+def _tsv(file: str, encoding: str | None, options: ParserOptions) -> Parser:
     tabs: CsvOptions = options.csv
     if tabs.delimiter is None:
         tabs = tabs.model_copy(update={"delimiter": "\t"})
     return CsvRows(file, encoding, tabs)
 
 
-def _json(file: str, encoding: str, _: ParserOptions) -> Parser:
-    return JsonItems(file, encoding)
+def _json(file: str, encoding: str | None, _: ParserOptions) -> Parser:
+    return JsonItems(file, encoding or "utf-8")
 
 
-def _jsonl(file: str, encoding: str, _: ParserOptions) -> Parser:
-    return JsonLines(file, encoding)
+def _jsonl(file: str, encoding: str | None, _: ParserOptions) -> Parser:
+    return JsonLines(file, encoding or "utf-8")
 
 
-def _avro(file: str, _: str, __: ParserOptions) -> Parser:
+def _avro(file: str, _: str | None, __: ParserOptions) -> Parser:
     return AvroBlocks(file)
 
 
-def _lines(file: str, encoding: str, _: ParserOptions) -> Parser:
-    return PlainLines(file, encoding)
+def _lines(file: str, encoding: str | None, _: ParserOptions) -> Parser:
+    return PlainLines(file, encoding or "utf-8")
 
 
-def _w3c_log(file: str, encoding: str, _: ParserOptions) -> Parser:
-    return W3cLog(file, encoding)
+def _w3c_log(file: str, encoding: str | None, _: ParserOptions) -> Parser:
+    return W3cLog(file, encoding or "utf-8")
 
 
-def _xml(file: str, _: str, options: ParserOptions) -> Parser:
+def _xml(file: str, _: str | None, options: ParserOptions) -> Parser:
     chosen = options.format
     return XmlRecords(file, chosen.config.element if isinstance(chosen, XmlFormat) else None)
 
 
-def _protobuf(file: str, _: str, options: ParserOptions) -> Parser:
+def _protobuf(file: str, _: str | None, options: ParserOptions) -> Parser:
     assert isinstance(options.format, ProtobufFormat), "nothing else tells this format"
     return ProtobufMessages(file, options.format.config)
 

@@ -27,7 +27,7 @@ class CsvOptions(Settings):
         None,
         title="Encoding",
         description="The character encoding, such as utf-8 or windows-1252. Taken from a byte "
-        "order mark or the content type when left out, else utf-8.",
+        "order mark or the content type when left out, else guessed from the first mebibyte.",
     )
     error_threshold: int = setting(
         0,

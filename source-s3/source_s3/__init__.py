@@ -2,6 +2,7 @@
 
 from estuary_cdk.kits.files import Files
 from source_s3.config import Config, selection, streams
+from source_s3.notifications import notices
 from source_s3.store import opened
 
 capture = Files(
@@ -10,6 +11,7 @@ capture = Files(
     streams=streams,
     selection=selection,
     ascending=lambda config: config.advanced.ascending_keys,
+    notices=notices,
     docs="https://go.estuary.dev/source-s3",
 ).capture()
 

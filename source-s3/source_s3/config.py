@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -74,6 +75,29 @@ class Environment(Settings):
 Credentials = AccessKey | Role | Anonymous | Environment
 
 
+class Notifications(Settings):
+    """A queue that the bucket's events are sent to."""
+
+    queue_url: str = setting(
+        alias="queueUrl",
+        title="Queue URL",
+        pattern="^https?://[^/]+/.+",
+        description="Address of the SQS queue, such as "
+        "https://sqs.eu-central-1.amazonaws.com/123456789012/files.",
+    )
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the queue's service."""
+        return "/".join(self.queue_url.split("/")[:3])
+
+    @property
+    def region(self) -> str | None:
+        """The queue's region, where its address has one."""
+        found = re.search(r"sqs[.-]([a-z]{2}(?:-[a-z]+)+-\d)\.", self.endpoint)
+        return found[1] if found else None
+
+
 class Advanced(Following):
     """Rarely needed settings."""
 
@@ -90,6 +114,11 @@ class Advanced(Following):
         description="Put the bucket into the path instead of the host name. Always so with an "
         "endpoint of your own.",
     )
+    notifications: Notifications | None = setting(
+        None,
+        title="Notifications",
+        description="Where the bucket tells of new files, so that they are captured in seconds.",
+    )
     requester_pays: bool = setting(
         False,
         alias="requesterPays",
@@ -102,6 +131,12 @@ class Advanced(Following):
         title="SSE-C Key",
         description="The key of 32 bytes, in base64, that files are encrypted with (SSE-C).",
     )
+
+    @model_validator(mode="after")
+    def _no_notices_in_order(self) -> "Advanced":
+        if self.notifications and self.ascending_keys:
+            raise ValueError("notifications come in no order, which ascendingKeys needs; set one")
+        return self
 
     @field_validator("sse_customer_key")
     @classmethod

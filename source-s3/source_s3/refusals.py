@@ -1,6 +1,7 @@
 """What the service or the network refuses, as one sentence with its remedy."""
 
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -11,6 +12,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 
 from estuary_cdk.errors import CdkError, ConfigError, TransientError, shortened
 from estuary_cdk.kits.files import FileChanged
@@ -49,7 +51,10 @@ def refusal(
         return ConfigError(f"{done}: {reason}", hint="check bucket, region and endpoint")
     if isinstance(error, EndpointConnectionError):
         return TransientError(f"{done}: {reason}", hint="check region and endpoint")
-    assert isinstance(error, BotoCoreError | OSError)
+    if isinstance(error, ParseError | ResponseParserError):
+        reason = f"the answer is damaged: {reason}"
+    else:
+        assert isinstance(error, BotoCoreError | OSError)
     return TransientError(f"{done}: {reason}")
 
 
@@ -61,6 +66,8 @@ def _answered(error: ClientError, done: str, region: str, permission: str) -> Cd
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code == "NoSuchBucket":
         return ConfigError(f"{done}: there is no such bucket", hint="check bucket and endpoint")
+    if code.endswith(("NonExistentQueue", "QueueDoesNotExist")):
+        return ConfigError(f"{done}: there is no such queue", hint="check queueUrl")
     if code in CREDENTIALS:
         return ConfigError(f"{done}: {CREDENTIALS[code]}", hint="check the credentials")
     if code in REGION or (status in (301, 400) and "x-amz-bucket-region" in headers):

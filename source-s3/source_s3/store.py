@@ -7,46 +7,32 @@ botocore blocks, so requests run in threads of their own; it also retries, with 
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
-import botocore.session
-from botocore import UNSIGNED
-from botocore.config import Config as ClientConfig
-from botocore.credentials import (
-    AssumeRoleCredentialFetcher,
-    DeferredRefreshableCredentials,
-)
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-from botocore.loaders import create_loader
-
 from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.files import FileChanged, Hints, StoredFile
 from estuary_cdk.logs import get_logger
-from source_s3.config import AccessKey, Anonymous, Config, Role
+from source_s3.answers import page_of
+from source_s3.clients import FAILURES, REQUESTS_AT_ONCE, bucket_client
+from source_s3.config import Config
 from source_s3.listing import Page, Question, in_order
 from source_s3.refusals import refusal
 
 log = get_logger(__name__)
 
-REQUESTS_AT_ONCE = 16
-ATTEMPTS_MAX = 6
 BODIES_MAX = 4
-TIMEOUT_S = 60
 PAGE_FILES = 1000
-ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
-LOADER = create_loader()  # keeps descriptions of services, which are large, once they are parsed
-FAILURES = (BotoCoreError, ClientError, ValueError, OSError)
 
 
 @asynccontextmanager
 async def opened(config: Config) -> AsyncGenerator["S3Store"]:
     """Give the store of a config's bucket."""
     with ThreadPoolExecutor(REQUESTS_AT_ONCE, "s3") as threads:
-        client = await asyncio.get_running_loop().run_in_executor(threads, _client, config)
+        client = await asyncio.get_running_loop().run_in_executor(threads, bucket_client, config)
         try:
             yield S3Store(client, config, threads)
         finally:
@@ -69,17 +55,9 @@ class S3Store:
 
         async def ask(question: Question) -> Page:
             nonlocal archived
-            page = await self._page(question)
-            contents = page.get("Contents", ())
-            readable = [each for each in contents if each.get("StorageClass") not in ARCHIVED]
-            if not question.folders:
-                archived += len(contents) - len(readable)
-            return Page(
-                [_listed(each) for each in readable],
-                contents[-1]["Key"] if contents else "",
-                page.get("NextContinuationToken"),
-                [each["Prefix"] for each in page.get("CommonPrefixes", ())],
-            )
+            page, left_out = await self._page(question)
+            archived += 0 if question.folders else left_out
+            return page
 
         async with aclosing(in_order(ask, prefix, after)) as listing:
             async for files in listing:
@@ -87,7 +65,7 @@ class S3Store:
         if archived:
             log.info("archived files are passed over", prefix=prefix, files=archived)
 
-    async def _page(self, question: Question) -> Mapping[str, Any]:
+    async def _page(self, question: Question) -> tuple[Page, int]:
         asked: dict[str, Any] = {"Bucket": self._config.bucket, "MaxKeys": PAGE_FILES}
         asked |= {"Prefix": question.prefix} | self._paying
         if question.token is not None:
@@ -96,8 +74,11 @@ class S3Store:
             asked["StartAfter"] = question.after
         if question.folders:
             asked["Delimiter"] = "/"
-        ask = partial(self.client.list_objects_v2, **asked)
-        page: Mapping[str, Any] = await self._asked(ask, "list", f"bucket {self._config.bucket!r}")
+
+        def ask() -> tuple[Page, int]:
+            return page_of(self.client.list_objects_v2(**asked))
+
+        page: tuple[Page, int] = await self._asked(ask, "list", f"bucket {self._config.bucket!r}")
         return page
 
     async def look(self, path: str) -> StoredFile | None:
@@ -160,56 +141,6 @@ class S3Store:
         return repr(f"{self._config.bucket}/{path}")
 
 
-def _client(config: Config) -> Any:
-    session = botocore.session.Session()
-    session.register_component("data_loader", LOADER)
-    credentials = config.credentials
-    options: dict[str, Any] = {}
-    if isinstance(credentials, AccessKey):
-        options["aws_access_key_id"] = credentials.access_key_id
-        options["aws_secret_access_key"] = credentials.secret_access_key.get_secret_value()
-    advanced = config.advanced
-    path_style = advanced.path_style or advanced.endpoint is not None
-    try:
-        if isinstance(credentials, Role):
-            _assume(session, credentials)
-        return session.create_client(
-            "s3",
-            region_name=config.region,
-            endpoint_url=advanced.endpoint,
-            config=ClientConfig(
-                connect_timeout=TIMEOUT_S,
-                read_timeout=TIMEOUT_S,
-                max_pool_connections=REQUESTS_AT_ONCE,
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
-                s3={"addressing_style": "path" if path_style else "auto"},
-                **({"signature_version": UNSIGNED} if isinstance(credentials, Anonymous) else {}),
-            ),
-            **options,
-        )
-    except FAILURES as error:
-        raise refusal(error, "reach", f"bucket {config.bucket!r}", config.region) from error
-
-
-def _assume(session: Any, role: Role) -> None:
-    """Have the session use a role's credentials, fetched when needed and again before they end."""
-    source = session.get_credentials()
-    if source is None:
-        raise NoCredentialsError
-    extra = {"RoleSessionName": "estuary-source-s3"}
-    if role.external_id:
-        extra["ExternalId"] = role.external_id
-    fetcher = AssumeRoleCredentialFetcher(
-        client_creator=partial(session.create_client, region_name=role.region),
-        source_credentials=source,
-        role_arn=role.role_arn,
-        extra_args=extra,
-    )
-    session._credentials = DeferredRefreshableCredentials(  # noqa: SLF001 - there is no other way
-        fetcher.fetch_credentials, "assume-role"
-    )
-
-
 def _customer_key(config: Config) -> dict[str, str]:
     if config.advanced.sse_customer_key is None:
         return {}
@@ -219,7 +150,3 @@ def _customer_key(config: Config) -> dict[str, str]:
         "SSECustomerKey": base64.b64encode(key).decode(),
         "SSECustomerKeyMD5": base64.b64encode(hashlib.md5(key).digest()).decode(),  # noqa: S324 - as S3 asks
     }
-
-
-def _listed(each: Mapping[str, Any]) -> StoredFile:
-    return StoredFile(each["Key"], each["Size"], each["ETag"], each["LastModified"])

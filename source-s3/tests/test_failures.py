@@ -83,14 +83,14 @@ async def test_the_wrong_region_names_the_right_one(bucket, code, status):
 
 
 async def test_a_service_that_stays_busy_may_recover(bucket, monkeypatch):
-    monkeypatch.setattr("source_s3.store.ATTEMPTS_MAX", 1)
+    monkeypatch.setattr("source_s3.clients.ATTEMPTS_MAX", 1)
     async with loopback(FakeHttp({"GET /*": answer("SlowDown", 503)})) as url:
         bucket.endpoint = url
         assert isinstance(await failure(bucket), TransientError)
 
 
 async def test_nobody_at_the_endpoint_may_be_passing(bucket, monkeypatch):
-    monkeypatch.setattr("source_s3.store.ATTEMPTS_MAX", 1)
+    monkeypatch.setattr("source_s3.clients.ATTEMPTS_MAX", 1)
     bucket.endpoint = "http://127.0.0.1:1"
     error = await failure(bucket)
     assert isinstance(error, TransientError)

@@ -10,7 +10,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from estuary_cdk.kits.files import following, source
+from estuary_cdk.kits.files import following, pulling
 from estuary_cdk.testing.runtime import CaptureRuntime
 from estuary_cdk.testing.transcript import Transcript
 from source_s3 import capture
@@ -34,7 +34,7 @@ def zipped(**entries: str) -> bytes:
 async def test_the_conversation_is_as_it_was(bucket, monkeypatch):
     # The order in which files and streams end is nobody's promise where several are read at once.
     monkeypatch.setattr(following, "FILES_AT_ONCE", 1)
-    monkeypatch.setattr(source, "BINDINGS_AT_ONCE", 1)
+    monkeypatch.setattr(pulling, "BINDINGS_AT_ONCE", 1)
     transcript = Transcript(capture.serve, without="parser")
     runtime = CaptureRuntime(transcript.serve)
     bucket.advanced |= {"onDelete": "delete", "onError": "skip"}

@@ -6,7 +6,7 @@ have a key of the user's, so that the last word is clear.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -48,11 +48,15 @@ class Selection:
     on_error: Literal["stop", "skip"] = "stop"
 
     def takes(self, file: StoredFile) -> bool:
-        """Tell whether a listed file belongs to the stream."""
+        """Tell whether a file belongs to the stream."""
+        return self.names(file.path) and (self.since is None or file.modified >= self.since)
+
+    def names(self, path: str) -> bool:
+        """Tell whether a file of this path may belong to the stream."""
         return (
-            not file.path.endswith("/")
-            and (self.match is None or self.match.search(file.path) is not None)
-            and (self.since is None or file.modified >= self.since)
+            path.startswith(self.prefix)
+            and not path.endswith("/")
+            and (self.match is None or self.match.search(path) is not None)
         )
 
 
@@ -73,6 +77,10 @@ class Outcome:
     skipped: list[CdkError] = field(default_factory=list)
     left_out: int = 0
     trouble: str = ""
+
+
+Feed = Callable[[asyncio.Queue[Work | None]], Awaitable[set[str]]]
+"""Puts work into a queue; returns the paths of all files that are there."""
 
 
 async def listed(
@@ -102,11 +110,12 @@ class Following:
         when `on_error` is skip, the file is left out until it changes; no more than `FAILURES_MAX`
         are, one way or the other. What was read until then is checkpointed.
         """
-        outbox = Outbox(self.commit, self.folder.advanced, self.folder.changes)
+        self.outcome = Outcome()
+        outbox = self._outbox()
         try:
             for _ in range(PASSES_MAX):
-                seen = await self._pass(outbox)
-                await self._settle_gone(outbox, seen)
+                seen = await self._pass(outbox, self._list)
+                await self._settle_gone(outbox, self.folder.gone(seen))
                 await outbox.flush()
                 if not self.folder.has_contested:
                     break
@@ -117,17 +126,60 @@ class Following:
         self.outcome.left_out, self.outcome.trouble = self.folder.left_out
         return self.outcome
 
+    async def follow(self, paths: Sequence[str]) -> Outcome:
+        """Bring the collection up to date with these files alone; raises as `sweep` does.
+
+        Where one of them loses a key that another file holds, it takes a sweep.
+        """
+        self.outcome = Outcome()
+        outbox = self._outbox()
+        looked = await self._looked([path for path in paths if self.owns(path)])
+
+        async def fed(queue: asyncio.Queue[Work | None]) -> set[str]:
+            files = [file for file in looked.values() if file and self.selection.takes(file)]
+            for work in self.folder.decided(files):
+                await queue.put(work)
+            self.outcome.listed = len(files)
+            return {file.path for file in files}
+
+        try:
+            seen = await self._pass(outbox, fed)
+            others = self.folder.gone(seen)
+            await self._settle_gone(outbox, [work for work in others if work.path in looked])
+            await outbox.flush()
+        finally:
+            self.outcome.documents = outbox.total
+        if self._failures:
+            raise _together(self._failures)
+        return await self.sweep() if self.folder.has_contested else self.outcome
+
+    async def _looked(self, paths: Sequence[str]) -> dict[str, StoredFile | None]:
+        looked: dict[str, StoredFile | None] = {}
+        wanted = iter([path for path in dict.fromkeys(paths) if self.selection.names(path)])
+
+        async def look() -> None:
+            for path in wanted:
+                looked[path] = await self.store.look(path)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(FILES_AT_ONCE):
+                group.create_task(look())
+        return {path: looked[path] for path in sorted(looked, key=str.encode)}
+
+    def _outbox(self) -> Outbox:
+        return Outbox(self.commit, self.folder.advanced, self.folder.changes)
+
     @property
     def _files_at_once(self) -> int:
         return 1 if self.folder.is_ordered else FILES_AT_ONCE
 
-    async def _pass(self, outbox: Outbox) -> set[str]:
+    async def _pass(self, outbox: Outbox, feed: Feed) -> set[str]:
         self.folder.has_contested = False
         queue: asyncio.Queue[Work | None] = asyncio.Queue(maxsize=2 * self._files_at_once)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._files_at_once):
                 group.create_task(self._worker(outbox, queue))
-            seen = await self._list(queue)
+            seen = await feed(queue)
             for _ in range(self._files_at_once):
                 await queue.put(None)
         return seen
@@ -142,8 +194,8 @@ class Following:
         self.outcome.listed = len(seen)
         return seen
 
-    async def _settle_gone(self, outbox: Outbox, seen: set[str]) -> None:
-        for work in self.folder.gone(seen):
+    async def _settle_gone(self, outbox: Outbox, gone: Sequence[Work]) -> None:
+        for work in gone:
             if not self.owns(work.path):
                 continue
             if self.selection.on_delete == "keep":

@@ -32,7 +32,11 @@ class _Recorded:
         await self._stream.write(block)
 
     def _keep(self, block: Any) -> None:
-        self._lines += [self._mark + line for line in block.splitlines()]
+        self._lines += [
+            self._mark + line
+            for line in block.splitlines()
+            if not line.startswith(b'{"acknowledge"')
+        ]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -41,8 +45,9 @@ class _Recorded:
 class Transcript:
     """All that passes a connector's `serve`: requests after `>`, answers after `<`.
 
-    Of requests only the state that they bring is shown. A blank line begins each process. Settings
-    that a kit declares, and tests, may be left out of the spec.
+    Of requests only the state that they bring is shown, and of acknowledgements nothing: when they
+    come is chance. A blank line begins each process. A setting that a kit declares, and tests, may
+    be left out of the spec.
     """
 
     def __init__(self, serve: Serve, *, without: str = "") -> None:

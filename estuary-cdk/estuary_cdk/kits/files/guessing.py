@@ -1,9 +1,9 @@
 """Which encoding a text has that nobody tells the encoding of.
 
 The first mebibyte decides. It is UTF-8 if it can be, and also where most of what isn't ASCII is:
-then the file is damaged, or a mixture, which no other encoding would mend. Zeros in every other byte
-are UTF-16. Where few bytes aren't ASCII, it is windows-1252, which most text of single odd bytes is;
-where many are, what their frequencies resemble most.
+then the file is damaged, or a mixture, which no other encoding would mend. Zeros in every other
+byte are UTF-16. Where few bytes aren't ASCII, it is windows-1252, which most text of single odd
+bytes is; where many are, what their frequencies resemble most.
 """
 
 import codecs

@@ -102,8 +102,8 @@ def test_the_content_types_charset_tells_the_encoding():
 
 
 def test_the_wrong_encoding_is_named_by_file_line_and_byte():
+    content = "a,b\n1,ok\n2,caf\xe9\n3,x\n".encode("latin-1")
     with pytest.raises(DataError) as caught:
-        content = "a,b\n1,ok\n2,caf\xe9\n3,x\n".encode("latin-1")
         read("f.csv", content, Hints("text/csv; charset=utf-8"), block=5)
     assert caught.value.line == 3
     assert "'f.csv': byte 0xe9 in line 3 (byte 14 of the file) isn't utf-8" in str(caught.value)

@@ -7,7 +7,7 @@ botocore blocks, so requests run in threads of their own; it also retries, with 
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -83,20 +83,22 @@ class S3Store:
 
     async def look(self, path: str) -> StoredFile | None:
         """Return the version of a file that is there now."""
-        ask = partial(
-            self.client.head_object, Bucket=self._config.bucket, Key=path, **self._reading
-        )
         try:
-            head = await self._asked(ask, "read", self._named(path), "s3:GetObject")
+            head = await self._head(path)
         except FileChanged:
             return None
-        return StoredFile(
-            path,
-            head["ContentLength"],
-            head["ETag"],
-            head["LastModified"],
-            Hints(head.get("ContentType")),
-        )
+        return StoredFile(path, head["ContentLength"], head["ETag"], head["LastModified"])
+
+    async def hints(self, file: StoredFile) -> Hints:
+        """Return the content type of a version, which listings don't have."""
+        head = await self._head(file.path, IfMatch=file.identity)
+        return Hints(head.get("ContentType"))
+
+    async def _head(self, path: str, **asked: str) -> Mapping[str, Any]:
+        place = {"Bucket": self._config.bucket, "Key": path, **self._reading, **asked}
+        ask = partial(self.client.head_object, **place)
+        head: Mapping[str, Any] = await self._asked(ask, "read", self._named(path), "s3:GetObject")
+        return head
 
     async def read(self, file: StoredFile, start: int, size: int) -> bytes:
         """Read a range as `Store` says."""

@@ -111,6 +111,15 @@ async def test_a_parquet_file_is_read_by_ranges_and_tells_its_schema(bucket, mon
     assert properties["at"] == {"type": "string", "format": "date-time"}
 
 
+async def test_a_content_type_tells_where_the_name_does_not(bucket):
+    bucket.put("a", b'{"id":1}\n', ContentType="text/csv; charset=utf-8")
+    bucket.put("b.jsonl", b'{"id":2}\n', ContentType="text/csv")
+    bucket.put("c", b'{"id":3}\n')
+    session = await bucket.run()
+    found = {each["_meta"]["file"][-1]: each.get("id") for each in session.of(0)}
+    assert found == {"l": 2, "c": 3}, "the first has a header and no row"
+
+
 async def test_several_prefixes_are_several_bindings(bucket):
     bucket.extra["prefixes"] = ["in/", "out/"]
     bucket.put("in/f.csv", rows(0, 2))

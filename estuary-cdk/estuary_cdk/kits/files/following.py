@@ -13,12 +13,14 @@ from datetime import datetime
 from typing import Literal
 
 from estuary_cdk.errors import CdkError, DataError, TransientError
+from estuary_cdk.kits.files.detection import Hints
 from estuary_cdk.kits.files.fetching import contents
 from estuary_cdk.kits.files.folder import Folder, Work, version_of
+from estuary_cdk.kits.files.formats import format_named
 from estuary_cdk.kits.files.options import ParserOptions
 from estuary_cdk.kits.files.outbox import Commit, Outbox, read_through
 from estuary_cdk.kits.files.reading import FileReader
-from estuary_cdk.kits.files.stores import FileChanged, Store, StoredFile
+from estuary_cdk.kits.files.stores import FileChanged, Store, StoredFile, Telling
 from estuary_cdk.kits.files.sweep import Sweep
 from estuary_cdk.logs import get_logger
 
@@ -235,7 +237,7 @@ class Following:
         assert work.file is not None
         name = self._name(work.path)
         sweep = self.folder.sweep(work, name)
-        reader = FileReader(name, self.selection.parser, work.file.hints)
+        reader = FileReader(name, self.selection.parser, await self._hints(work.file))
         async with aclosing(contents(self.store, work.file, reader)) as stretches:
             if not await read_through(stretches, sweep, outbox, work.path):
                 self.folder.start_over(work.path)
@@ -245,6 +247,12 @@ class Following:
         self.outcome.untracked |= sweep.untracked
         await self._finish(outbox, work, sweep)
         return True
+
+    async def _hints(self, file: StoredFile) -> Hints:
+        named = format_named(file.path, file.hints, self.selection.parser)
+        if named is None and file.size and isinstance(self.store, Telling):
+            return await self.store.hints(file)
+        return file.hints
 
     async def _finish(self, outbox: Outbox, work: Work, sweep: Sweep) -> None:
         for step in sweep.finish(version_of(work)):

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.files.detection import Hints
@@ -62,6 +62,18 @@ class Store(Protocol):
 
         Raises FileChanged where the file isn't that version any more.
         """
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A store that knows more of a file's format than its listing says.
+
+    Asked only where the file's name doesn't tell.
+    """
+
+    async def hints(self, file: StoredFile) -> Hints:
+        """Return what the store says about that version; raises FileChanged as `Store.read`."""
         ...
 
 

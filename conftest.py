@@ -10,6 +10,16 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Tests that take long, the longest first: for minutes, or as long as processes take to come and go.
+LONG = (
+    "tests/crash/*.py",
+    "source-postgres/tests/test_stress.py",
+    "tests/images/test_integration_runs.py",
+    "tests/test_integration_runs.py",
+    "tests/test_docs.py",
+    "cli/test_shop_demo.py",
+)
+
 settings.register_profile(
     "house",
     deadline=None,
@@ -26,14 +36,14 @@ sys.dont_write_bytecode = False
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each worker begin with tests that kill for minutes, lest all wait for these at the end.
+    """Let each worker begin with tests that take long, lest all wait for these at the end.
 
     A worker is given its share of the tests in order, and steals from others when it is done.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers == 1:
         return
-    long = [item for item in items if item.path.match("tests/crash/*.py")]
+    long = [item for pattern in LONG for item in items if item.path.match(pattern)]
     chosen = set(long)
     rest = [item for item in items if item not in chosen]
     share = -(-len(rest) // workers)

@@ -9,28 +9,30 @@ import pytest
 from estuary_cdk.testing.patience import HANGS_S
 
 WAIT_S = HANGS_S
-ASK = """
+SCRIPT = """
 eval "$(flow-local completion bash)"
 complete -p flow-local >&2
-COMP_WORDS=({words})
-COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-_flow_local_completion flow-local
-printf '%s\\n' "${{COMPREPLY[@]}}"
+ask() {
+  COMP_WORDS=("$@")
+  COMP_CWORD=$(( $# - 1 ))
+  _flow_local_completion flow-local
+  echo "${COMPREPLY[@]}"
+}
 """
 
 
 @pytest.fixture
 def bash(used, tmp_path):
-    """What bash offers for words on its command line, the last of them unfinished."""
+    """What bash offers for lines of words, the last word of each unfinished."""
     used.write()
     command = tmp_path / "flow-local"
     command.write_text(f"#!{sys.executable}\nfrom flow_local.cli.main import main; main()\n")
     command.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
 
-    def offered(words: str) -> list[str]:
+    def offered(*lines: str) -> list[set[str]]:
         ended = subprocess.run(
-            ["bash", "--norc", "-c", ASK.format(words=words)],
+            ["bash", "--norc", "-c", SCRIPT + "".join(f"ask {words}\n" for words in lines)],
             cwd=used.path,
             env={**os.environ, "PATH": path},
             capture_output=True,
@@ -40,18 +42,21 @@ def bash(used, tmp_path):
         )
         assert ended.returncode == 0, ended.stderr
         assert "-F _flow_local_completion flow-local" in ended.stderr
-        return ended.stdout.split()
+        return [set(line.split()) for line in ended.stdout.splitlines()]
 
     return offered
 
 
 def test_bash_completes_commands_options_tasks_and_collections(bash):
-    assert set(bash("flow-local re")) == {"read", "reset"}
-    assert bash("flow-local run --until") == ["--until-idle"]
-    assert bash("flow-local run --log-format t") == ["text"]
-    assert bash("flow-local run --name acme/t") == ["acme/table"]
-    assert set(bash("flow-local logs acme/")) == {"acme/source", "acme/table"}
-    assert bash('flow-local read ""') == ["acme/events"]
+    offers = {
+        "flow-local re": {"read", "reset"},
+        "flow-local run --until": {"--until-idle"},
+        "flow-local run --log-format t": {"text"},
+        "flow-local run --name acme/t": {"acme/table"},
+        "flow-local logs acme/": {"acme/source", "acme/table"},
+        'flow-local read ""': {"acme/events"},
+    }
+    assert bash(*offers) == list(offers.values())
 
 
 @pytest.mark.parametrize(
@@ -77,4 +82,4 @@ def test_other_shells_get_a_script_and_answers(used, shell, asked):
 
 def test_a_catalog_that_is_wrong_offers_nothing(bash, used):
     (used.path / "flow.yaml").write_text("captures: [")
-    assert bash("flow-local run --name acme") == []
+    assert bash("flow-local run --name acme") == [set()]

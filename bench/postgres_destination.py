@@ -6,12 +6,14 @@
 On a private cluster, alternating: `COPY | COPY` of a table into one with a primary key, and the
 same rows as `store` messages on the connector's stdin; then an update of some of them by the best
 of three hand-written statements from a staged table, and by the connector. Ours includes the whole
-document as a column beside the table's twelve, unless told otherwise. Wall seconds, CPU seconds of
-the tool, its peak memory; medians and ratios come last, as JSON.
+document as a column beside the table's twelve, unless told otherwise. Wall seconds without the
+connector's start, CPU seconds of tool and server, the tool's peak memory; medians and ratios come
+last, as JSON.
 """
 
 import argparse
 import asyncio
+import os
 import resource
 import statistics
 import subprocess
@@ -157,12 +159,27 @@ def used() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def measured(act) -> dict:
-    cpu = used()
+def served(cluster) -> float:
+    """Return the CPU seconds of all sessions of a server that have ended."""
+    time.sleep(0.3)
+    pid = (cluster.directory / "data" / "postmaster.pid").read_text().split()[0]
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def measured(cluster, act) -> dict:
+    cpu, server = used(), served(cluster)
     started = time.perf_counter()
     act()
     wall = time.perf_counter() - started
-    return {"wall_s": wall, "cpu_s": used() - cpu, "peak_mb": Session.peak_mb}
+    return {
+        "wall_s": wall, "cpu_s": used() - cpu, "server_cpu_s": served(cluster) - server,
+        "peak_mb": Session.peak_mb,
+    }  # fmt: skip
+
+
+def shown(took: dict) -> dict:
+    return {name: round(value, 2) for name, value in took.items()}
 
 
 def blocks(path: Path):
@@ -193,7 +210,7 @@ def copied(cluster, source: str, destination: str) -> None:
     reading.wait()
 
 
-def run_ours(endpoint: Endpoint, path: Path) -> dict:
+def run_ours(cluster, endpoint: Endpoint, path: Path) -> dict:
     transactions = list(blocks(path))
 
     took = []
@@ -206,7 +223,7 @@ def run_ours(endpoint: Endpoint, path: Path) -> dict:
             took.append(time.perf_counter() - started)
 
     # The start of a process isn't part of what it does per row.
-    return measured(act) | {"wall_s": took[0]}
+    return measured(cluster, act) | {"wall_s": took[0]}
 
 
 UPDATE = "update bench.events t set {} from staged s where t.id = s.id"
@@ -282,17 +299,21 @@ def main() -> None:
                     written(cluster, some, changed)
                 create = [each for each in EVENTS.split(";\n") if "create" in each][:2]
                 cluster.execute(*create, database=limit)
-                started = time.perf_counter()
-                copied(cluster, "postgres", limit)
-                results["copy"].append(asked.rows / (time.perf_counter() - started))
-                took = run_ours(endpoint, new)
-                print("load", took, flush=True)
+
+                def copy(limit=limit) -> None:
+                    copied(cluster, "postgres", limit)
+
+                took = measured(cluster, copy)
+                print("copy", shown(took), flush=True)
+                results["copy"].append(asked.rows / took["wall_s"])
+                took = run_ours(cluster, endpoint, new)
+                print("load", shown(took), flush=True)
                 results["load"].append(asked.rows / took["wall_s"])
                 if document:
                     results["update by hand"].append(asked.changed / by_hand(cluster, limit, every))
                     cluster.execute("vacuum analyze events", database=ours)
-                    took = run_ours(endpoint, changed)
-                    print("update", took, flush=True)
+                    took = run_ours(cluster, endpoint, changed)
+                    print("update", shown(took), flush=True)
                     results["update"].append(asked.changed / took["wall_s"])
     medians = {name: round(statistics.median(each)) for name, each in results.items() if each}
     medians["load / copy"] = round(medians["load"] / medians["copy"], 2)

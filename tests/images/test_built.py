@@ -9,7 +9,11 @@ import pytest
 from estuary_cdk.testing.patience import HANGS_S
 
 pytestmark = pytest.mark.images
-CONNECTORS = {"source-http": "capture", "materialize-sqlite": "materialize"}
+CONNECTORS = {
+    "source-http": "capture",
+    "materialize-sqlite": "materialize",
+    "materialize-postgres": "materialize",
+}
 
 
 @pytest.fixture(params=sorted(CONNECTORS), scope="module")

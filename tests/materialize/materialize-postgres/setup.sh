@@ -13,7 +13,6 @@ ADDRESS="$(cat "$TEMP_DIR/address")"
 [ -n "$ADDRESS" ] || { cat "$TEMP_DIR/server.log" >&2; return 1; }
 export ADDRESS
 
-export FLOW_CONTAINER_RUN_OPTIONS="--network host"
 config="\"address\":\"$ADDRESS\",\"database\":\"postgres\",\"user\":\"postgres\",\
 \"credentials\":{\"auth_type\":\"UserPassword\",\"password\":\"any\"}"
 export CONNECTOR_CONFIG="{$config}"

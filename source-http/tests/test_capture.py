@@ -2,10 +2,13 @@
 
 import gzip
 import hashlib
+import io
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from estuary_cdk.errors import CdkError, DataError, TransientError
@@ -47,6 +50,19 @@ async def test_documents_begin_with_their_metadata_and_cells_are_typed(site):
         f'{{"_meta":{{"op":"c",{place},"offset":1}},"id":2,"name":"bob","score":null}}',
     ]
     assert session.ended
+
+
+async def test_a_parquet_file_tells_its_schema_before_its_rows(site):
+    made = io.BytesIO()
+    pq.write_table(pa.table({"id": [2**63 - 1], "at": [datetime(2026, 1, 1)]}), made)
+    site.file("f.parquet", made.getvalue())
+    site.stream("f.parquet")
+    session = await site.run()
+    [document] = session.of(0)
+    assert (document["id"], document["at"]) == (2**63 - 1, "2026-01-01T00:00:00Z")
+    [(_, schema)] = session.schemas
+    assert msgspec.json.decode(schema)["properties"]["id"] == {"type": "integer"}
+    assert session.transcript.index("SourcedSchema") < session.transcript.index("Captured")
 
 
 @pytest.mark.parametrize("validators", [{"etag": '"1"'}, {"etag": 'W/"1"'}, {"modified": LONG_AGO}])

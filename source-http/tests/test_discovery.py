@@ -1,9 +1,13 @@
 """What the connector says of itself and of its streams."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from estuary_cdk.errors import ConfigError
+from estuary_cdk.kits.files.formats import FORMATS
+from estuary_cdk.kits.files.options import Compression
 from estuary_cdk.protocol.codec import encode_json
 
 
@@ -38,3 +42,11 @@ async def test_a_key_that_does_not_identify_is_refused(site, content, reason):
     site.stream("f.jsonl", key=["/id"])
     with pytest.raises(ConfigError, match=reason):
         await site.runtime.discover(site.config)
+
+
+def test_the_readme_names_every_format_and_compression():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    told = [row.name for row in FORMATS if row.name != "tsv"]
+    told += [suffix for row in FORMATS for suffix in row.suffixes]
+    told += Compression.__args__
+    assert [name for name in told if f"`{name}`" not in readme] == []

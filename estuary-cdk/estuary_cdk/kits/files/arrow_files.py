@@ -15,11 +15,11 @@ from estuary_cdk.kits.files.options import ParserOptions
 from estuary_cdk.kits.files.schemas import sourced_schema
 from estuary_cdk.kits.files.tables import Table
 
-BATCH_BYTES: Final = 8 << 20
+BATCH_BYTES: Final = 4 << 20
 BATCH_ROWS_MAX: Final = 1 << 14
 GROUPS_BYTES: Final = 16 << 20
 BUFFERS_BYTES: Final = 32 << 20
-BUFFER_BYTES_MIN, BUFFER_BYTES_MAX = 1 << 14, 1 << 20
+BUFFER_BYTES_MIN, BUFFER_BYTES_MAX = 1 << 14, 1 << 18
 METADATA_BYTES_MAX = 256 << 20
 FILE_MAGIC: Final = b"ARROW1"
 FEATHER_1_MAGIC: Final = b"FEA1"

@@ -50,11 +50,15 @@ async def contents(store: Store, file: StoredFile, reader: FileReader) -> AsyncG
     if file.size > stores.RANGE_BYTES and reader.may_seek:
         head = await store.read(file, 0, HEAD_BYTES)
         if reader.seeks(head):
-            async for stretch in _sought(store, file, reader, head):
-                yield stretch
+            async with aclosing(_sought(store, file, reader, head)) as found:
+                async for stretch in found:
+                    yield stretch
             return
-    async with aclosing(stores.blocks(store, file)) as blocks:
-        async for stretch in stretches(blocks, reader):
+    async with (
+        aclosing(stores.blocks(store, file)) as blocks,
+        aclosing(stretches(blocks, reader)) as found,
+    ):
+        async for stretch in found:
             yield stretch
 
 

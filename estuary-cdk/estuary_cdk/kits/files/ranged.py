@@ -16,9 +16,9 @@ from typing import Any, Final
 from estuary_cdk.errors import CdkError, DataError, TransientError
 from estuary_cdk.kits.files.stores import Store, StoredFile
 
-BLOCK_BYTES: Final = 1 << 20
-BLOCKS_KEPT: Final = 40
-BLOCKS_AHEAD: Final = 3
+BLOCK_BYTES: Final = 1 << 19
+BLOCKS_KEPT: Final = 56
+BLOCKS_AHEAD: Final = 2
 READ_BYTES_MAX: Final = 256 << 20
 WAIT_S: Final = 900.0
 

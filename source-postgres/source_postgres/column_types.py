@@ -33,6 +33,11 @@ class Mapped:
     selected: "Selected | None" = None
     """How a query had better read it."""
 
+    @property
+    def encoded(self) -> bool:
+        """Whether its values are base64."""
+        return self.schema.get("contentEncoding") == "base64"
+
 
 @dataclass(frozen=True, slots=True)
 class Selected:

@@ -29,11 +29,12 @@ class Lineage:
 
     @property
     def name(self) -> str:
-        """What is kept of it beside a position; nothing of a standby's.
+        """What is kept of it beside a position; of a standby only the identifier.
 
-        A standby goes over to another timeline while it is captured, with its primary or as one.
+        A standby goes over to another timeline while it is captured, with its primary or as one:
+        what was read after that would be taken for lost.
         """
-        return "" if self.standby else f"{self.system}/{self.timeline}"
+        return f"{self.system}/{'' if self.standby else self.timeline}"
 
     def judge(self, recorded: str, position: int) -> None:
         """Raise SlotLostError unless a position of a recorded lineage is in this one too."""
@@ -42,7 +43,7 @@ class Lineage:
         system, _, timeline = recorded.partition("/")
         if system != self.system:
             raise _lost(position, "it was read from another server, or from before an upgrade")
-        if timeline == str(self.timeline):
+        if timeline in {"", str(self.timeline)}:
             return
         end = self.ends.get(int(timeline)) if timeline.isdigit() else None
         if end is None:

@@ -297,7 +297,7 @@ class TableDecoder:
         there = [index for index in self._shown if fields[index] != UNCHANGED]
         values = [self._mapped[index].convert([fields[index]])[0] for index in there]
         names = [encode_json(self.relation.names[index]) for index in there]
-        values = fitted(values, BEFORE_BYTES_MAX)
+        values = fitted(values, BEFORE_BYTES_MAX, [self._mapped[i].encoded for i in there])
         return b",".join([b"%b:%b" % each for each in zip(names, values, strict=True)])
 
     def _lines(self, records: list[Record]) -> list[bytes]:

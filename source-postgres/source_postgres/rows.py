@@ -123,7 +123,8 @@ class Template:
             b'"%b"' % value if text else value for value, text in zip(values, quoted, strict=True)
         ]
         rest = document_bytes - sum(map(len, marked))
-        cut = fitted(marked, DOCUMENT_BYTES_MAX - rest)
+        encoded = [mapped.encoded for mapped in self._types]
+        cut = fitted(marked, DOCUMENT_BYTES_MAX - rest, encoded)
         plain = self._layout((False,) * len(cut))
         meta = [line[place] for place in layout.places[: len(self._meta) - 1]]
         pieces = list(plain.pieces)

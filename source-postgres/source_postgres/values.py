@@ -54,8 +54,9 @@ _ESCAPES: Final = {
 _FIFTH: Final = itemgetter(4)
 # Whole groups of three, which base64 has four characters for.
 _GROUPS_MAX: Final = VALUE_BYTES_MAX // 3
+_HEX_MAX: Final = 2 + 6 * _GROUPS_MAX
 # Without the prefix; nothing is left of a NULL.
-_DIGITS: Final = itemgetter(slice(2, 2 + 6 * _GROUPS_MAX))
+_DIGITS: Final = itemgetter(slice(2, _HEX_MAX))
 _SURROGATE: Final = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
     rb"|\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -126,7 +127,12 @@ def _cut(value: bytes) -> bytes:
     if len(value) <= VALUE_BYTES_MAX:
         return value
     log.warning("a text is cut: it is too long", bytes=len(value), bytes_max=VALUE_BYTES_MAX)
-    return value[:VALUE_BYTES_MAX].decode(errors="ignore").encode()
+    return value[:VALUE_BYTES_MAX].decode(errors="ignore").encode() + cut_mark(len(value))
+
+
+def cut_mark(size: int) -> bytes:
+    """Return what ends a text or bytes that were cut, and had this size in bytes."""
+    return b" [flow_truncated: original_size=%d]" % size
 
 
 def boolean(column: Column) -> Column:
@@ -158,20 +164,32 @@ def bare_date(column: Column) -> Column | None:
 
 def bare_bytea(column: Column) -> Column | None:
     """Do what `bytea` does, without the quotes."""
-    # Base64 comes with a line break, which is as good as a separator.
-    encoded = b"".join(map(b2a_base64, map(unhexlify, map(_DIGITS, column)))).split(b"\n")
-    encoded.pop()
-    return encoded if NULL not in b"".join(column) else None
+    return None if NULL in b"".join(column) else _encoded(column)
 
 
 def bytea(column: Column) -> Column:
     """Convert bytes to base64."""
-    encoded = b"".join(map(b2a_base64, map(unhexlify, map(_DIGITS, column)))).split(b"\n")
-    encoded.pop()
     return [
         b"null" if value == NULL else b'"%b"' % text
-        for value, text in zip(column, encoded, strict=True)
+        for value, text in zip(column, _encoded(column), strict=True)
     ]
+
+
+def _encoded(column: Column) -> Column:
+    # Base64 comes with a line break, which is as good as a separator.
+    encoded = b"".join(map(b2a_base64, map(unhexlify, map(_DIGITS, column)))).split(b"\n")
+    encoded.pop()
+    if max(map(len, column), default=0) > _HEX_MAX:
+        return [
+            text + _encoded_mark((len(value) - 2) // 2) if len(value) > _HEX_MAX else text
+            for value, text in zip(column, encoded, strict=True)
+        ]
+    return encoded
+
+
+def _encoded_mark(size: int) -> bytes:
+    log.warning("bytes are cut: they are too long", bytes=size, bytes_max=VALUE_BYTES_MAX)
+    return b2a_base64(cut_mark(size), newline=False)
 
 
 def bare_base64(column: Column) -> Column | None:
@@ -182,7 +200,7 @@ def bare_base64(column: Column) -> Column | None:
     if b"\n" not in joined:
         # A line is short.
         return column
-    return [value[: 4 * _GROUPS_MAX] for value in joined.replace(b"\n", b"").split(SEPARATOR)]
+    return list(map(_base64_cut, joined.replace(b"\n", b"").split(SEPARATOR)))
 
 
 def base64(column: Column) -> Column:
@@ -193,6 +211,13 @@ def base64(column: Column) -> Column:
         b"null" if value == NULL else b'"%b"' % text
         for value, text in zip(column, bare, strict=True)
     ]
+
+
+def _base64_cut(text: bytes) -> bytes:
+    if len(text) <= 4 * _GROUPS_MAX:
+        return text
+    size = len(text) // 4 * 3 - text.count(b"=", -2)
+    return text[: 4 * _GROUPS_MAX] + _encoded_mark(size) if size > 3 * _GROUPS_MAX else text
 
 
 def date(column: Column) -> Column:

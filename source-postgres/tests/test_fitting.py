@@ -1,5 +1,7 @@
 """However large the values of a row: its document fits, and small values are as they were."""
 
+from base64 import b64decode
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,17 @@ from hypothesis import strategies as st
 from source_postgres.fitting import DOCUMENT_BYTES_MAX, fitted
 
 MIB = 1 << 20
+
+
+@given(st.binary(min_size=900, max_size=3000), st.integers(300, 800))
+def test_base64_that_is_cut_is_base64_that_ends_with_its_size(data, limit):
+    [first] = fitted([msgspec.json.encode(data)], limit, [True])
+    [again] = fitted([first], limit - 100, [True])
+    for cut in (first, again):
+        kept, _, mark = msgspec.json.decode(cut, type=bytes).rpartition(b" [flow_truncated")
+        assert data.startswith(kept)
+        assert mark == b": original_size=%d]" % len(data)
+
 
 values = st.lists(
     st.one_of(
@@ -24,15 +37,18 @@ values = st.lists(
 
 @given(values, st.integers(600, 1500))
 def test_what_is_cut_fits_and_is_of_the_same_kind(given_values, limit):
-    cut = fitted(given_values, limit)
+    cut = fitted(given_values, limit, [False] * len(given_values))
     assert sum(map(len, cut)) <= limit
     for before, after in zip(given_values, cut, strict=True):
         was, now = msgspec.json.decode(before), msgspec.json.decode(after)
         assert type(now) is type(was)
-        if isinstance(was, str):
-            assert was.startswith(now)
+        size = len(was.encode()) if isinstance(was, str) else len(before)
+        mark = f"[flow_truncated: original_size={size}]"
+        if before != after and isinstance(was, str):
+            assert was.startswith(now.removesuffix(f" {mark}"))
+            assert now.endswith(mark)
         elif before != after:
-            assert now in ([], {"flow_truncated": True, "original_size": len(before)})
+            assert now in ([], [mark], {"flow_truncated": True, "original_size": len(before)})
         if len(before) <= limit // len(given_values):
             assert after == before
 
@@ -58,7 +74,11 @@ async def test_rows_larger_than_a_document_are_captured_cut(source, caplog):
     ]
     for _, raw in first.documents + second.documents:
         assert len(raw) <= DOCUMENT_BYTES_MAX
-    assert first.of(0)[0]["a"].startswith("ä" * MIB)
+    for row in (first.of(0)[0], second.of(0)[1]["_meta"]["before"]):
+        assert row["a"].startswith("ä" * 9999)
+        assert row["a"].endswith(f" [flow_truncated: original_size={10 * MIB}]")
+    kept = b64decode(first.of(0)[0]["b"], validate=True)
+    assert kept.endswith(b" [flow_truncated: original_size=%d]" % (5 * MIB))
     assert second.of(0)[1]["_meta"]["before"]["e"] == "small"
     assert first.of(0)[1]["a"] == "x"
     assert "values are cut: their document is too large" in caplog.messages

@@ -82,10 +82,12 @@ async def test_what_was_rolled_back_is_never_told_and_all_else_is_in_order(large
         return at_checkpoint and any(GONE.search(raw) for _, raw in session.documents[-600:])
 
     second = await large.running(built, first.state, until)
-    [[streamed]] = large.run(
-        f"select stream_count from pg_stat_replication_slots where slot_name = 'slot_{large.name}'"
-    )
-    assert streamed > 0
+    if large.cluster.version >= 14:
+        [[streamed]] = large.run(
+            "select stream_count from pg_stat_replication_slots "
+            f"where slot_name = 'slot_{large.name}'"
+        )
+        assert streamed > 0
     told = second.of(0)
     assert folded(first.of(0) + told) == table(large)
     assert not {doc["id"] for doc in told} & set(range(100_000, 300_000))

@@ -10,7 +10,8 @@ NOW = Lineage("7", 3, {1: 100, 2: 200})
 
 
 @pytest.mark.parametrize(
-    ("recorded", "position"), [("", 999), ("7/3", 999), ("7/2", 200), ("7/1", 100), ("7/1", 5)]
+    ("recorded", "position"),
+    [("", 999), ("7/", 999), ("7/3", 999), ("7/2", 200), ("7/1", 100), ("7/1", 5)],
 )
 def test_a_position_of_the_servers_past_is_good(recorded, position):
     NOW.judge(recorded, position)
@@ -20,6 +21,7 @@ def test_a_position_of_the_servers_past_is_good(recorded, position):
     ("recorded", "position", "why"),
     [
         ("8/3", 5, "from another server"),
+        ("8/", 5, "from another server"),
         ("7/2", 201, "was promoted at 0/C8"),
         ("7/1", 101, "was promoted at 0/64"),
         ("7/4", 5, "timeline 4, which isn't its past"),
@@ -31,9 +33,9 @@ def test_a_position_of_another_log_is_lost(recorded, position, why):
         NOW.judge(recorded, position)
 
 
-def test_nothing_is_recorded_of_a_standby():
+def test_a_standbys_timeline_is_not_recorded_because_it_changes():
     assert Lineage("7", 3, {}).name == "7/3"
-    assert Lineage("7", 3, {}, standby=True).name == ""
+    assert Lineage("7", 3, {}, standby=True).name == "7/"
 
 
 def test_a_server_tells_its_lineage(any_source):

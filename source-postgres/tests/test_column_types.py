@@ -92,8 +92,11 @@ SINCE_14 = ("int4multirange",)
 
 def values(source) -> dict[str, list]:
     """The types that the server has, each with texts and what they become."""
-    known = source.cluster.version >= 14
-    return {kind: each for kind, each in VALUES.items() if known or kind not in SINCE_14}
+    if source.cluster.version >= 14:
+        return VALUES
+    finite = [each for each in VALUES["numeric"] if "Infinity" not in each[0]]
+    known = {kind: each for kind, each in VALUES.items() if kind not in SINCE_14}
+    return known | {"numeric": finite}
 
 
 def prepared(source) -> list[str]:

@@ -21,10 +21,10 @@ async def begun(source):
     built = await source.runtime.build(source.config)
     first = await source.caught_up(built)
     # The server takes a moment to notice that nobody reads the slot any more.
-    source.run(
-        "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots "
-        f"where slot_name = '{slot(source)}' and active"
-    )
+    active = f"from pg_replication_slots where slot_name = '{slot(source)}' and active"
+    source.run(f"select pg_terminate_backend(active_pid) {active}")
+    while source.run(f"select {active}"):
+        source.run("select pg_sleep(0.05)")
     return built, first
 
 

@@ -130,9 +130,17 @@ class Cluster:
             if database != name:
                 continue
             if pid is not None:
-                self.execute(f"select pg_terminate_backend({pid}, 5000)")
+                self.execute(f"select pg_terminate_backend({pid})")
+                self._wait_without(pid)
             self.execute(f"select pg_drop_replication_slot('{slot}')")
         self.execute(f'drop database if exists "{name}" with (force)')
+
+    def _wait_without(self, pid: int) -> None:
+        """Return once a backend is gone; servers before 14 can't be asked to wait for it."""
+        for _ in range(100):
+            if not self.execute(f"select from pg_stat_activity where pid = {pid}"):
+                return
+            self.execute("select pg_sleep(0.05)")
 
     def stop(self, *, immediately: bool = False) -> None:
         """Stop the server; `immediately` is what a crash looks like."""
@@ -257,7 +265,13 @@ def _unprivileged() -> pwd.struct_passwd | None:
 def _run(cluster: Cluster, program: str, *arguments: str) -> None:
     user = _unprivileged()
     command: Sequence[str] = [str(cluster.bin / program), *arguments]
-    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "LC_ALL": "C",
+        "TZ": "UTC",
+        # What a standby loads would else find the libpq of another version.
+        "LD_LIBRARY_PATH": str(cluster.bin.parent / "lib"),
+    }
     finished = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ have a key of the user's, so that the last word is clear.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -87,10 +87,18 @@ Feed = Callable[[asyncio.Queue[Work | None]], Awaitable[set[str]]]
 
 async def listed(
     store: Store, selection: Selection, after: str = ""
-) -> AsyncIterator[list[StoredFile]]:
+) -> AsyncGenerator[list[StoredFile]]:
     """Yield the files of a selection, a page at a time, in order."""
     async for page in store.pages(selection.prefix, after):
         yield [file for file in page if selection.takes(file)]
+
+
+async def hints_of(store: Store, file: StoredFile, parser: ParserOptions) -> Hints:
+    """Return what is known of a file's format; the store is asked where the name doesn't tell."""
+    named = format_named(file.path, file.hints, parser)
+    if named is None and file.size and isinstance(store, Telling):
+        return await store.hints(file)
+    return file.hints
 
 
 @dataclass(slots=True)
@@ -237,7 +245,8 @@ class Following:
         assert work.file is not None
         name = self._name(work.path)
         sweep = self.folder.sweep(work, name)
-        reader = FileReader(name, self.selection.parser, await self._hints(work.file))
+        hints = await hints_of(self.store, work.file, self.selection.parser)
+        reader = FileReader(name, self.selection.parser, hints)
         async with aclosing(contents(self.store, work.file, reader)) as stretches:
             if not await read_through(stretches, sweep, outbox, work.path):
                 self.folder.start_over(work.path)
@@ -247,12 +256,6 @@ class Following:
         self.outcome.untracked |= sweep.untracked
         await self._finish(outbox, work, sweep)
         return True
-
-    async def _hints(self, file: StoredFile) -> Hints:
-        named = format_named(file.path, file.hints, self.selection.parser)
-        if named is None and file.size and isinstance(self.store, Telling):
-            return await self.store.hints(file)
-        return file.hints
 
     async def _finish(self, outbox: Outbox, work: Work, sweep: Sweep) -> None:
         for step in sweep.finish(version_of(work)):

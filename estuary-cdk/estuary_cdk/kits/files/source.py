@@ -18,6 +18,7 @@ from estuary_cdk.kits.files.following import Selection, listed
 from estuary_cdk.kits.files.intervals import length
 from estuary_cdk.kits.files.notices import Notices
 from estuary_cdk.kits.files.pulling import Resource, State, Stream, pull
+from estuary_cdk.kits.files.sampling import SAMPLED, sampled
 from estuary_cdk.kits.files.schemas import FILE_KEY, document_schema
 from estuary_cdk.kits.files.stores import Store
 
@@ -57,17 +58,22 @@ class Files(Generic[ConfigT]):
         )
 
     async def _discover(self, config: ConfigT) -> list[DiscoveredResource[Resource]]:
-        streams = self.streams(config)
-        await self._reach(config, streams)
-        return [
-            DiscoveredResource(
-                name=stream.strip("/"),
-                resource=Resource(stream=stream),
-                schema=document_schema(),
-                key=FILE_KEY,
-            )
-            for stream in streams
-        ]
+        async with self.opened(config) as store:
+            return [
+                await self._discovered(config, store, stream) for stream in self.streams(config)
+            ]
+
+    async def _discovered(
+        self, config: ConfigT, store: Store, stream: str
+    ) -> DiscoveredResource[Resource]:
+        schema = document_schema()
+        sample = await sampled(store, self.selection(config, stream))
+        if sample is not None:
+            schema[SAMPLED] = sample
+        name = stream.strip("/")
+        return DiscoveredResource(
+            name=name, resource=Resource(stream=stream), schema=schema, key=FILE_KEY
+        )
 
     async def _validate(self, validation: Validation[ConfigT, Resource]) -> None:
         for binding in validation.bindings:

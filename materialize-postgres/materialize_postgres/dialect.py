@@ -102,6 +102,9 @@ BASE64: Final = "translate(encode({}, 'base64'), E'\\n', '')"
 SAME: Final = "{}::text"
 
 AS_TEXT: Final[Mapping[str, str]] = {
+    "SMALLINT": SAME,
+    "INTEGER": SAME,
+    "REAL": SAME,
     "BIGINT": SAME,
     "NUMERIC": SAME,
     "DOUBLE PRECISION": SAME,
@@ -121,7 +124,10 @@ AS_TEXT: Final[Mapping[str, str]] = {
 }
 """How the values of each type are spelled in a document, as the text of a string or a number."""
 
-_BARE: Final = frozenset({"BIGINT", "NUMERIC", "DOUBLE PRECISION", "BOOLEAN", "JSON", "JSONB"})
+_BARE: Final = frozenset(
+    {"SMALLINT", "INTEGER", "REAL", "BIGINT", "NUMERIC", "DOUBLE PRECISION", "BOOLEAN"}
+    | {"JSON", "JSONB"}
+)
 
 
 def as_jsonb(sql: str) -> str:
@@ -137,6 +143,17 @@ MIGRATIONS: Final[Mapping[tuple[str, str], str]] = {
     ("NUMERIC", "DOUBLE PRECISION"): "{}::double precision",
     # The text of a double has all its digits, the cast to numeric fifteen.
     ("DOUBLE PRECISION", "NUMERIC"): "{}::text::numeric",
+    # Columns that somebody else made.
+    ("SMALLINT", "BIGINT"): "{}::bigint",
+    ("INTEGER", "BIGINT"): "{}::bigint",
+    ("SMALLINT", "NUMERIC"): "{}::numeric",
+    ("INTEGER", "NUMERIC"): "{}::numeric",
+    ("SMALLINT", "DOUBLE PRECISION"): "{}::double precision",
+    ("INTEGER", "DOUBLE PRECISION"): "{}::double precision",
+    ("REAL", "DOUBLE PRECISION"): "{}::text::double precision",
+    ("CIDR", "INET"): "{}::inet",
+    ("TIME WITHOUT TIME ZONE", "TIME WITH TIME ZONE"): "({}::text || '+00')::timetz",
+    ("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP WITH TIME ZONE"): "{} AT TIME ZONE 'UTC'",
     ("TEXT", "BYTEA"): "decode({}, 'base64')",
     ("JSON", "JSONB"): "{}::jsonb",
     ("JSONB", "JSON"): "{}::text::json",

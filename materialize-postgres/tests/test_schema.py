@@ -25,6 +25,15 @@ from materialize_postgres.schema import connect
 
 # A value of each type as a literal, and how it is spelled in a document.
 VALUES = {
+    "SMALLINT": ("-32768", "-32768"),
+    "INTEGER": ("-2147483648", "-2147483648"),
+    "REAL": ("'0.1'::real", "0.1"),
+    "CIDR": ("'10.0.0.1/32'::cidr", "10.0.0.1/32"),
+    "TIME WITHOUT TIME ZONE": ("'14:30:00.5'::time", "14:30:00.5+00"),
+    "TIMESTAMP WITHOUT TIME ZONE": (
+        "'2024-02-29 10:00:10.5'::timestamp",
+        "2024-02-29 10:00:10.5+00",
+    ),
     "BIGINT": ("9007199254740993", "9007199254740993"),
     "NUMERIC": ("12345678901234567890.10", "12345678901234567890.10"),
     "DOUBLE PRECISION": ("'0.30000000000000004'::float8", "0.30000000000000004"),
@@ -46,7 +55,17 @@ VALUES = {
     "TEXT": ("'AP8='", "AP8="),
     "ENUM": ("'b'", "b"),
 }  # fmt: skip
-QUOTED = set(VALUES) - {"BIGINT", "NUMERIC", "DOUBLE PRECISION", "BOOLEAN", "JSON", "JSONB"}
+QUOTED = set(VALUES) - {
+    "SMALLINT",
+    "INTEGER",
+    "REAL",
+    "BIGINT",
+    "NUMERIC",
+    "DOUBLE PRECISION",
+    "BOOLEAN",
+    "JSON",
+    "JSONB",
+}
 CAST = {
     ("BIGINT", "DOUBLE PRECISION"): "9.007199254740992e+15",
     ("NUMERIC", "DOUBLE PRECISION"): "1.2345678901234567e+19",

@@ -4,6 +4,7 @@ import ipaddress
 import itertools
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from estuary_cdk.errors import DataError
 from estuary_cdk.materialize import Binding, Column, CreateTable, Field, Keys, Shard, Stores
@@ -53,6 +55,9 @@ TYPES = {
     "uuid": formatted("uuid"),
     "macaddr": formatted("macaddr"),
     "bytes": formatted("", "base64"),
+    "label": Inference(
+        types=["string"], string=StringInference(), exists="MAY", enum=[Raw(b'"a"'), Raw(b'"\'"')]
+    ),
 }
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
@@ -94,11 +99,20 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "uuid": st.uuids().map(str),
     "macaddr": st.binary(min_size=6, max_size=6).map(lambda each: each.hex(":")),
     "bytes": st.binary(max_size=20).map(lambda each: msgspec.json.encode(each)[1:-1].decode()),
+    "label": st.sampled_from(["a", "'"]),
 }
-documents = st.lists(st.fixed_dictionaries({}, optional=VALUES), min_size=1, max_size=12)
 
 
-def binding(table: str, *, whole: bool) -> Binding[Any]:
+@st.composite
+def schemas_and_documents(draw: st.DrawFn) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Draw the fields of a collection, and documents that have some of them."""
+    names = draw(st.just(tuple(TYPES)) | st.sets(st.sampled_from(sorted(TYPES)), min_size=1))
+    cells = {name: VALUES[name] for name in TYPES if name in names}
+    found = draw(st.lists(st.fixed_dictionaries({}, optional=cells), min_size=1, max_size=12))
+    return tuple(cells), found
+
+
+def binding(table: str, *, whole: bool, names: Sequence[str] = tuple(TYPES)) -> Binding[Any]:
     key = Field("id", "id", "/id", Inference(types=["integer"], exists="MUST"), is_key=True)
     root = Field("flow_document", "flow_document", "", Inference(types=["object"], exists="MUST"))
     return Binding(
@@ -107,7 +121,7 @@ def binding(table: str, *, whole: bool) -> Binding[Any]:
         path=("public", table),
         collection="acme/values",
         keys=(key,),
-        values=tuple(Field(name, name, f"/{name}", told) for name, told in TYPES.items()),
+        values=tuple(Field(name, name, f"/{name}", TYPES[name]) for name in names),
         document=root if whole else None,
         delta_updates=False,
         backfill=0,
@@ -119,7 +133,7 @@ def stores(found: list[dict[str, Any]], bound: Binding[Any]) -> Stores:
     return Stores(
         0,
         [b"[%d]" % number for number in range(len(found))],
-        [msgspec.json.encode([each.get(name) for name in TYPES]) for each in found],
+        [msgspec.json.encode([each.get(f.name) for f in bound.values]) for each in found],
         None if bound.document is None else [document(n, each) for n, each in enumerate(found)],
         [False] * len(found),
         [False] * len(found),
@@ -130,9 +144,11 @@ def document(number: int, found: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"id": number, **found})
 
 
-def written_and_read(database, found: list[dict[str, Any]], *, whole: bool) -> list[bytes]:
+def written_and_read(
+    database, found: list[dict[str, Any]], *, whole: bool, names: Sequence[str] = tuple(TYPES)
+) -> list[bytes]:
     """Store documents in a new table, store them again as updates, and load them."""
-    bound = binding(f"t{next(counter)}", whole=whole)
+    bound = binding(f"t{next(counter)}", whole=whole, names=names)
     config = database.config(advanced={"no_flow_document": not whole})
     with connect(config) as destination:
         destination.prepare([bound.path])
@@ -224,9 +240,10 @@ def meaning(found: dict[str, Any]) -> dict[str, Any]:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(found=documents)
-def test_a_document_made_of_columns_equals_the_stored_one(database, found):
-    read = written_and_read(database, found, whole=False)
+@given(drawn=schemas_and_documents())
+def test_a_document_made_of_columns_equals_the_stored_one(database, drawn):
+    names, found = drawn
+    read = written_and_read(database, found, whole=False, names=names)
     by_key = {each.pop("id"): each for each in map(msgspec.json.decode, read)}
     assert len(by_key) == len(found)
     for number, stored in enumerate(found):
@@ -234,9 +251,10 @@ def test_a_document_made_of_columns_equals_the_stored_one(database, found):
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-@given(found=documents)
-def test_a_whole_document_comes_back_byte_for_byte(database, found):
-    read = written_and_read(database, found, whole=True)
+@given(drawn=schemas_and_documents())
+def test_a_whole_document_comes_back_byte_for_byte(database, drawn):
+    names, found = drawn
+    read = written_and_read(database, found, whole=True, names=names)
     assert sorted(read) == sorted(document(*each) for each in enumerate(found))
 
 

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+import jsonschema
 import msgspec
 import pyarrow as pa
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estuary_cdk.kits.files.arrow_cells import texts
+from estuary_cdk.kits.files.arrow_rows import record_schema
 
 YEAR = 31_556_952_000_000  # microseconds
 UUID_TEXT = "2eb8aa08-aa98-11ea-b4aa-73b441d16380"
@@ -119,6 +121,15 @@ def test_each_type_has_its_spelling(name, cut):
     assert texts(array.slice(cut)).to_pylist() == expected[cut:]
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_each_value_is_what_the_schema_of_its_type_says(name):
+    array, _ = CASES[name]
+    promised = record_schema(pa.schema([("v", array.type)])).get("v", {})
+    for text in texts(array).to_pylist():
+        if text != "null":
+            jsonschema.validate(msgspec.json.decode(text), promised)
+
+
 def test_text_that_is_not_utf_8_is_refused():
     array = pa.array([b"ok", b"\xff"]).view(pa.string())
     with pytest.raises(pa.ArrowInvalid, match="UTF8"):
@@ -172,4 +183,9 @@ def test_what_is_written_reads_as_what_was_there(data, kind):
     values = data.draw(st.lists(values_of(kind), max_size=6))
     start = data.draw(st.integers(0, len(values)))
     array = pa.array([arrow_value(value, kind) for value in values], kind).slice(start)
-    assert [msgspec.json.decode(text) for text in texts(array).to_pylist()] == values[start:]
+    found = [msgspec.json.decode(text) for text in texts(array).to_pylist()]
+    assert found == values[start:]
+    promised = record_schema(pa.schema([("v", kind)])).get("v", {})
+    for value in found:
+        if value is not None:
+            jsonschema.validate(value, promised)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import fastavro
+import jsonschema
 import msgspec
 import pytest
 import zstandard
@@ -176,6 +177,8 @@ def test_each_type_has_its_value_and_its_schema(name):
     found = msgspec.json.decode(sourced)
     assert found["additionalProperties"] is False
     assert found["properties"].get("v") == schema
+    if expected is not None:
+        jsonschema.validate(expected, schema or {})
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,17 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast
+from weakref import WeakKeyDictionary
 
 from estuary_cdk.kits.files import stores
 from estuary_cdk.kits.files.detection import HEAD_BYTES
 from estuary_cdk.kits.files.ranged import RangedFile, ranged
 from estuary_cdk.kits.files.reading import FileReader, Records
 from estuary_cdk.kits.files.stores import Store, StoredFile
+
+SEEKING_AT_ONCE: Final = 2  # each takes tens of mebibytes
+_PLACES: WeakKeyDictionary[Store, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,16 @@ async def _sought(
     store: Store, file: StoredFile, reader: FileReader, head: bytes
 ) -> AsyncGenerator[Stretch]:
     yield Stretch(file.identity.encode(), ())
+    places = _PLACES.setdefault(store, asyncio.Semaphore(SEEKING_AT_ONCE))
+    async with places, aclosing(_rows(store, file, reader, head)) as found:
+        async for stretch in found:
+            yield stretch
+    yield Stretch(b"", (), last=True)
+
+
+async def _rows(
+    store: Store, file: StoredFile, reader: FileReader, head: bytes
+) -> AsyncGenerator[Stretch]:
     loop = asyncio.get_running_loop()
     # A thread of its own: stores may use those that all share, and this one waits for the store.
     with ranged(store, file) as content, ThreadPoolExecutor(1, "file") as thread:
@@ -81,7 +95,6 @@ async def _sought(
             await asyncio.wait([ahead])
             if not ahead.cancelled():
                 ahead.exception()
-    yield Stretch(b"", (), last=True)
 
 
 def _next(rows: Iterator[Records], content: RangedFile) -> Records | None:

@@ -18,6 +18,7 @@ from estuary_cdk.kits.files import (
     ParserOptions,
     arrow_files,
     arrow_rows,
+    fetching,
     outbox,
     ranged,
     stores,
@@ -109,6 +110,28 @@ async def test_a_directorys_files_do_not_wait_for_each_others_threads(tmp_path, 
     async with asyncio.timeout(30):
         found = await asyncio.gather(*(rows(store, f"{n}.parquet") for n in range(12)))
     assert [len(each) for each in found] == [600] * 12
+
+
+async def test_few_files_are_sought_in_at_a_time(store, small):
+    paths = [f"{n}.parquet" for n in range(6)]
+    reading, most = set(), 0
+    for path in paths:
+        store.put(path, table(600))
+
+    async def read(path):
+        await rows(store, path)
+        reading.discard(path)
+
+    def begun(path):
+        nonlocal most
+        if store.reads.count(path) > 1:  # the first is for what tells the format
+            reading.add(path)
+            most = max(most, len(reading))
+
+    store.before_read = begun
+    async with asyncio.timeout(30):
+        await asyncio.gather(*map(read, paths))
+    assert most <= fetching.SEEKING_AT_ONCE + 1, "one may begin as another's last rows are taken"
 
 
 async def test_a_file_that_changes_meanwhile_is_told_as_such(store, small):

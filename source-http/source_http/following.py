@@ -5,7 +5,6 @@ hasn't passed since its last sweep waits, unless that sweep was cut off. One str
 doesn't keep the others from being captured: it is raised at the end.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from datetime import datetime, timedelta
 
 from estuary_cdk.capture import Binding, BindingState, Pull
 from estuary_cdk.capture import Patch as BindingPatch
-from estuary_cdk.errors import CdkError, TransientError
+from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.files import (
     FILE_KEY,
     FileReader,
@@ -29,6 +28,7 @@ from estuary_cdk.kits.files import (
     validators,
 )
 from estuary_cdk.kits.files.intervals import length
+from estuary_cdk.kits.files.pulling import together
 from estuary_cdk.kits.http import Client, ContentChanged, Download
 from estuary_cdk.logs import get_logger
 from source_http.access import client, file_name, hints, opened, prologue, recipe, version
@@ -36,7 +36,6 @@ from source_http.config import Config, Resource, Stream
 
 log = get_logger(__name__)
 
-SWEEPS_AT_ONCE = 4
 STARTS_MAX = 5
 
 
@@ -49,24 +48,8 @@ class State(BindingState):
 
 async def pull(session: Pull[Config, Resource, State]) -> None:
     """Sweep over the bindings this shard owns, and return."""
-    places = asyncio.Semaphore(SWEEPS_AT_ONCE)
-    failures: list[CdkError] = []
-
-    async def guarded(binding: Binding[Resource, State]) -> None:
-        async with places:
-            try:
-                await _sweep(session, binding)
-            except CdkError as error:
-                failures.append(error)
-
-    async with asyncio.TaskGroup() as group:
-        for binding in session.bindings:
-            if session.owns(binding.name):
-                group.create_task(guarded(binding))
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        raise ExceptionGroup("streams failed", failures)
+    owned = [binding for binding in session.bindings if session.owns(binding.name)]
+    await together(_sweep(session, binding) for binding in owned)
 
 
 async def _sweep(session: Pull[Config, Resource, State], binding: Binding[Resource, State]) -> None:

@@ -5,8 +5,8 @@ import msgspec
 import pytest
 
 from estuary_cdk.errors import CdkError, ConfigError
-from source_s3.config import Notifications
-from source_s3.notifications import keys_of
+from source_s3.config import Config, Notifications
+from source_s3.notifications import keys_of, notices
 
 
 class Queue:
@@ -105,6 +105,19 @@ async def test_a_message_is_settled_once_its_files_are_durable_and_others_are_le
     await bucket.run(after((1, more), (2, last), (3, None)), kill=True)
     # The last one's document was committed, but the connector hadn't heard so when it was killed.
     assert queue.left == 3
+
+
+async def test_word_that_concerns_another_shard_is_given_back(bucket, queue):
+    queue.tell(event(bucket.name, "a.csv"), event(bucket.name, "b.csv"))
+    async with notices(Config.model_validate(bucket.config)) as told:
+        paths = []
+        while len(paths) < 2:
+            notice = await told.next()
+            paths += notice.paths
+            await notice.settle(["b.csv"])
+        assert queue.left == 1
+        again = await told.next()
+    assert again.paths == ["b.csv"]
 
 
 async def test_a_queue_that_does_not_exist_is_named(bucket, queue):

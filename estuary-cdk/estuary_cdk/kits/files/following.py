@@ -66,6 +66,7 @@ class Selection:
 class Outcome:
     """What a sweep did. `skipped` are the files that it couldn't read and left out.
 
+    `unsettled` is how many changed too often to be read to their end: the next sweep will.
     `left_out` is how many stay left out until they change, those of earlier sweeps among them, and
     `trouble` why the first of them is.
     """
@@ -76,6 +77,7 @@ class Outcome:
     documents: int = 0
     malformed_rows: int = 0
     untracked: bool = False
+    unsettled: int = 0
     skipped: list[CdkError] = field(default_factory=list)
     left_out: int = 0
     trouble: str = ""
@@ -237,9 +239,14 @@ class Following:
             if current is None or not self.selection.takes(current):
                 return  # the next sweep sees that it is gone
             work = Work(current, work.path, self.folder.mark(current.identity))
-        raise TransientError(
-            f"can't read {self._name(work.path)!r}: it changed {STARTS_MAX} times before its end"
-        )
+        if self.folder.ascending:
+            raise TransientError(
+                f"can't read {self._name(work.path)!r}: it changed {STARTS_MAX} times before its "
+                "end, and later ones would let it be forgotten"
+            )
+        # Somebody is writing it. What was read of it stays known, and the next sweep begins anew.
+        log.info("file keeps changing and is left to the next sweep", file=work.path)
+        self.outcome.unsettled += 1
 
     async def _tried(self, outbox: Outbox, work: Work) -> bool:
         assert work.file is not None

@@ -8,7 +8,7 @@ being captured: it is raised at the end.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -150,12 +150,12 @@ async def pull(
     followed = [_Followed(session, stream) for stream in streams]
     for each in followed:
         each.attach(store)
-    await _together(each.sweep(None) for each in followed)
+    await together(each.sweep(None) for each in followed)
     while notices is not None:
         notice = await notices.next()
         if notice.paths:
             await _heed(session, followed, notice)
-        await _together(each.sweep(SWEEP_EVERY) for each in followed)
+        await together(each.sweep(SWEEP_EVERY) for each in followed)
 
 
 async def _heed(
@@ -163,14 +163,14 @@ async def _heed(
     followed: Sequence[_Followed[ConfigT]],
     notice: Notice,
 ) -> None:
-    await _together(each.follow(notice.paths) for each in followed)
+    await together(each.follow(notice.paths) for each in followed)
     named = [
         path for path in notice.paths if any(each.stream.selection.names(path) for each in followed)
     ]
     await notice.settle([path for path in named if not session.owns(path)])
 
 
-async def _together(work: Any) -> None:
+async def together(work: Iterable[Awaitable[None]]) -> None:
     """Do some at once, all of them whatever becomes of the others; then raise what went wrong."""
     places = asyncio.Semaphore(BINDINGS_AT_ONCE)
     failures: list[Exception] = []
@@ -194,6 +194,8 @@ async def _together(work: Any) -> None:
 def _report(stream: str, outcome: Outcome) -> None:
     if outcome.malformed_rows:
         log.warning("malformed rows were left out", stream=stream, rows=outcome.malformed_rows)
+    if outcome.unsettled:
+        log.warning("files keep changing", stream=stream, files=outcome.unsettled)
     if outcome.untracked:
         log.warning("too many keys to tell which documents vanish", stream=stream)
     if outcome.left_out or outcome.skipped:

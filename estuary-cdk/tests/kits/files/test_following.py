@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estuary_cdk.capture.state import merged
-from estuary_cdk.errors import DataError
+from estuary_cdk.errors import DataError, TransientError
 from estuary_cdk.kits.files import following as following_module
 from estuary_cdk.kits.files import outbox
 from estuary_cdk.kits.files.folder import Folder, FolderState
@@ -196,6 +196,35 @@ async def test_a_file_that_changes_while_it_is_read_starts_again_and_is_never_mi
     assert world.is_equal()
     assert {document["v"] for document in world.collection.values()} == {"y"}
     assert {op for op, _, _ in world.documents} == {"c", "u"}
+
+
+async def test_a_file_that_keeps_changing_is_left_to_the_next_sweep(small):
+    world = World()
+    world.store.put("a.jsonl", lines((0, "x")))
+    world.store.put("b.jsonl", lines((1, "x")))
+    sizes = count(1)
+
+    def grow(path):
+        if path == "a.jsonl":
+            world.store.put(path, lines(*[(n, "x") for n in range(next(sizes))]))
+
+    world.store.before_read = grow
+    assert (await world.sweep()).unsettled == 1
+    assert ("b.jsonl", 0) in world.collection
+    world.store.before_read = None
+    assert (await world.sweep()).unsettled == 0
+    assert world.is_equal()
+
+
+async def test_an_ascending_file_that_keeps_changing_stops_the_sweep():
+    world = World(ascending=True)
+    world.store.put("a.jsonl", lines((0, "x")))
+    world.store.put("b.jsonl", lines((1, "x")))
+    versions = count()
+    world.store.before_read = lambda path: world.store.put(path, lines((next(versions), "x")))
+    with pytest.RaisesGroup(TransientError, flatten_subgroups=True):
+        await world.sweep()
+    assert not any(path == "b.jsonl" for path, _ in world.collection)
 
 
 async def test_a_late_file_with_an_old_date_is_found():

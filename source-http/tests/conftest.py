@@ -11,7 +11,7 @@ import pytest
 import trustme
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from estuary_cdk.kits.files import csv_rows, outbox
+from estuary_cdk.kits.files import csv_rows, guessing, outbox
 from estuary_cdk.protocol.capture import CaptureBinding
 from estuary_cdk.testing.clock import FakeClock
 from estuary_cdk.testing.fake_http import FakeFile, FakeHttp, loopback
@@ -91,6 +91,7 @@ def small_steps(monkeypatch):
     """Checkpoints after few documents, so that small files have many."""
     monkeypatch.setattr(outbox, "CHECKPOINT_DOCUMENTS", 1000)
     monkeypatch.setattr(csv_rows, "SAMPLE_CHARS", 1 << 14)
+    monkeypatch.setattr(guessing, "SAMPLE_BYTES", 1 << 14)
     monkeypatch.setattr(csv_rows, "BATCH_CHARS", 1 << 13)
 
 

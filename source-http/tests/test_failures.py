@@ -52,7 +52,7 @@ async def test_an_untrusted_certificate_is_named(tls_site):
 
 async def test_the_wrong_encoding_names_file_line_and_byte(site):
     site.file("f.csv", "a\ncaf\xe9\n".encode("latin-1"))
-    site.stream("f.csv")
+    site.stream("f.csv", parser={"format": {"type": "csv", "config": {"encoding": "utf-8"}}})
     error = await failure(site)
     assert "/f.csv': byte 0xe9 in line 2 (byte 5 of the file) isn't utf-8" in str(error)
 

@@ -125,7 +125,9 @@ def _read(scan: Scan, name: str) -> tuple[str, Mapped]:
     mapped = _mapped(scan.table, name)
     if mapped.selected is None or name in (scan.state.key_columns or ()):
         return identifier(name), mapped
-    return mapped.selected.expression.format(identifier(name)), mapped.selected.mapped
+    # Under its own name: the function's may be that of a column by which rows are ordered.
+    expression = mapped.selected.expression.format(identifier(name))
+    return f"{expression} as {identifier(name)}", mapped.selected.mapped
 
 
 def _source(table: Table) -> str:

@@ -1,5 +1,7 @@
 """Tables are read in chunks side by side: every row once, in any number of sittings."""
 
+from base64 import b64decode
+
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -204,3 +206,22 @@ def test_keys_that_are_predictable_sort_as_the_server_sorts_them(source, kind):
         assert keys == sorted(keys)
 
     check()
+
+
+async def test_bytes_are_the_same_whatever_their_length_and_columns_are_called(source):
+    source.run(
+        'create table t ("encode" int primary key, "a%{}b" bytea, key bytea)',
+        "insert into t select i, decode(repeat('ab', i), 'hex'), "
+        "case when i % 2 = 0 then decode(repeat('0f', i), 'hex') end "
+        "from generate_series(0, 250) i",
+    )
+    built = await source.runtime.build(source.config)
+    first = await source.caught_up(built)
+    documents = sorted(first.of(0), key=lambda each: each["encode"])
+    for index, document in enumerate(documents):
+        assert b64decode(document["a%{}b"], validate=True) == b"\xab" * index
+        key = document["key"]
+        assert (key and b64decode(key, validate=True)) == (
+            (b"\x0f" * index or "") if index % 2 == 0 else None
+        )
+    assert len(documents) == 251

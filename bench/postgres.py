@@ -220,6 +220,12 @@ def summary(count: int, limits: list[Cost], ours: list[Cost]) -> dict:
             for who, runs in (("limit", limits), ("ours", ours))
             for what in ("tool_s", "server_s")
         },
+        **{
+            f"{who}_cpu_s_per_million": round(
+                statistics.median(run.tool_s + run.server_s for run in runs) * 1e6 / count, 2
+            )
+            for who, runs in (("limit", limits), ("ours", ours))
+        },
         "ours_peak_mb": round(max(run.peak_mb for run in ours)),
     }
 

@@ -41,6 +41,9 @@ STREAMING_SINCE: Final = 140000
 BATCH_BYTES: Final = 1 << 20
 DECODE_BYTES: Final = 64 << 10
 POLL_S: Final = 0.1
+WAKE_S: Final = 0.02
+WAKES_MAX: Final = 3
+"""How often a stream that has gone quiet is woken, and after which time."""
 SILENCE_TIMEOUTS: Final = 2
 """For how many of its own timeouts a server may say nothing; asked, it answers at once."""
 WAL_SENDER_TIMEOUT_S: Final = 60.0
@@ -91,6 +94,7 @@ class Stream:
         self._moved = False
         self._silence_max_s = SILENCE_TIMEOUTS * WAL_SENDER_TIMEOUT_S
         self._silent_s = 0.0
+        self._wakes = 0
 
     @property
     def position(self) -> str:
@@ -180,8 +184,9 @@ class Stream:
         assert self._feed is not None
         source = self._feed.messages
         received: list[bytes] = []
-        size = 0
         started = self._control.clock.monotonic()
+        self._wake(source, received)
+        size = sum(map(len, received))
         while not source.ended and size < BATCH_BYTES:
             messages = source.receive(0.0 if received else POLL_S)
             if not messages:
@@ -192,7 +197,20 @@ class Stream:
         waited = self._control.clock.monotonic() - started
         streaming = self._feed.connection is self._connection
         self._silent_s = self._silent_s + waited if streaming and not received else 0.0
+        self._wakes = 0 if received else self._wakes
         return received
+
+    def _wake(self, source: wire.Messages, received: list[bytes]) -> None:
+        """Receive what comes at once; if nothing does, see to it that the walsender looks again.
+
+        One that goes to sleep while a transaction commits may miss that, and sleeps until it hears
+        from anyone.
+        """
+        if self._wakes < WAKES_MAX and source is self._walsender:
+            received += source.receive(WAKE_S)
+            if not received:
+                self._wakes += 1
+                self._send_status(reply=False)
 
     def _stream_after(self) -> None:
         """Go over to streaming, behind what was caught up with."""

@@ -69,6 +69,7 @@ def _kill(kills: int, tmp_path: Path, part: int, *, files: int = 1, shards: int 
             while not run.kill(victim, age_s):
                 assert time.monotonic() < deadline, f"no {victim} to kill: {run.said()}"
                 time.sleep(0.05)
+                age_s = chance.uniform(0, AGE_S_MAX)  # Few grow so old that they die at the first.
                 if time.monotonic() > impatient:
                     # Killed often in a row, a task waits longer and longer: begin anew.
                     victim, age_s = pipeline.RUNTIME, 0.0

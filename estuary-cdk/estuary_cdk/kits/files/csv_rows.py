@@ -18,13 +18,11 @@ at least one row).
 import csv
 import io
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import islice
-from typing import Any
+from collections.abc import Sequence
 
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files.csv_columns import Kind, column_names, json_rows, kind_of
+from estuary_cdk.kits.files.csv_dialect import OPEN_RECORD, Reader, dialect
 from estuary_cdk.kits.files.encoding import TextDecoder
 from estuary_cdk.kits.files.guessing import GuessedText
 from estuary_cdk.kits.files.options import CsvOptions
@@ -34,13 +32,8 @@ SAMPLE_CHARS = 1 << 20
 BATCH_CHARS = 1 << 16  # larger batches leave the processor's caches
 RECORD_CHARS_MAX = 1 << 26
 REGION_ROWS = 1000
-DELIMITERS = (",", "\t", ";", "|", "\x1f", "\x01", "\x0b", " ")
-DETECTION_ROWS = 20
-DETECTION_CHARS = 1 << 16
 # csv.reader ends rows at line feeds; what ends them in the file trades places with those.
 SWAPS = {end: str.maketrans({end: "\n", "\n": end}) for end in ("\r", "\x1e")}
-Reader = Callable[..., Any]  # csv.reader, its dialect applied
-OPEN_RECORD = "unexpected end of data"  # what csv.reader says of a quote that isn't closed
 
 
 class CsvRows:
@@ -112,7 +105,7 @@ class CsvRows:
         if not last:
             text = text[: self._end_of_lines(text)]
         if self._reader is None:
-            self._reader = _reader(self._options, text)
+            self._reader = dialect(self._options, text)
         rows, taken = self._read(self._reader, text, last=last)
         if rows:
             columns = self._columns(rows)
@@ -234,33 +227,6 @@ class CsvRows:
         faults = len(self._region_faults)
         if faults * 100 > self._options.error_threshold * rows:
             raise self._region_faults[0]
-
-
-def _reader(options: CsvOptions, text: str) -> Reader:
-    """Return csv.reader with its dialect; `text` serves to detect the delimiter."""
-    quote = '"' if options.quote is None else options.quote
-    read = partial(
-        csv.reader,
-        strict=True,
-        quotechar=quote or None,
-        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
-        doublequote=options.escape in (None, '"'),
-        escapechar="\\" if options.escape == "\\" else None,
-    )
-    return partial(read, delimiter=options.delimiter or _delimiter(read, text))
-
-
-def _delimiter(read: Callable[..., Any], text: str) -> str:
-    """Return the candidate that cuts the first rows most evenly, then into most cells."""
-    best, best_score = DELIMITERS[0], (False, 1)
-    for candidate in DELIMITERS:
-        sample = io.StringIO(text[:DETECTION_CHARS], "")
-        rows = read(sample, delimiter=candidate, strict=False)
-        widths = {len(row) for row in islice(rows, DETECTION_ROWS) if row}
-        score = (len(widths) == 1, min(widths, default=0))
-        if score[1] > 1 and score > best_score:
-            best, best_score = candidate, score
-    return best
 
 
 def _faulty_cell(reader: Reader, record: str, newline: str) -> int:

@@ -42,7 +42,7 @@ class CsvOptions(Settings):
         None,
         title="Escape Character",
         description="How a quote inside a quoted cell is written: after a backslash, doubled, or "
-        "never. Doubled when left out.",
+        "never. Doubled when left out, unless the first rows can only be read with backslashes.",
     )
     headers: tuple[str, ...] = setting(
         default_factory=tuple,
@@ -58,8 +58,8 @@ class CsvOptions(Settings):
     quote: Quote | None = setting(
         None,
         title="Quote Character",
-        description="The character around cells that hold delimiters; a double quote when left "
-        "out, an empty string for none.",
+        description="The character around cells that hold delimiters; an empty string for "
+        "none. A double quote when left out, unless the first rows show that it is a single one.",
     )
 
 

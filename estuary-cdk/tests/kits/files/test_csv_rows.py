@@ -144,6 +144,23 @@ def test_quotes_and_escapes_can_be_set(options, content, cell):
     assert values(content, **options) == [[cell, 1]]
 
 
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ('a,b\n"x\\"y,z",1\n', [['x"y,z', 1]]),
+        ('a,b\n"C:\\",1\n"x""y",2\n', [["C:\\", 1], ['x"y', 2]]),
+        ("a,b\n'x,y',1\n'it''s',2\nz,3\n", [["x,y", 1], ["it's", 2], ["z", 3]]),
+        ("a,b\n'x\\'s, y',1\nz,2\n", [["x's, y", 1], ["z", 2]]),
+        ("'a','b'\n'x','y'\n", [["x", "y"]]),
+        ("a,b\n'x',1\n'tis,2\n", [["'x'", 1], ["'tis", 2]]),
+        ("a,b\n'x',1\n", [["'x'", 1]]),
+        ("a,b\n'tis,1\nit's,2\n", [["'tis", 1], ["it's", 2]]),
+    ],
+)
+def test_quotes_and_escapes_are_detected_where_nothing_else_reads_the_rows(content, rows):
+    assert values(content, cuts=range(0, len(content), 5)) == rows
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "iso-8859-15", "windows-1252", "gbk"])
 def test_encodings(encoding):
     text = "a,b\n\u4e2d,1\n" if encoding == "gbk" else "a,b\n\u20ac\xe9,1\n"
@@ -204,4 +221,4 @@ def test_a_long_line_is_read_and_an_endless_one_refused(monkeypatch):
 
 def test_an_escaped_quote_in_a_file_of_doubled_quotes_hints_at_the_option():
     with pytest.raises(DataError, match="escape"):
-        parse('a,b\n"x\\"y",1\n')
+        parse('a,b\n"x""y",0\n"x\\"y",1\n')

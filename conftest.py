@@ -20,6 +20,8 @@ LONG = (
     "cli/test_shop_demo.py",
 )
 
+ID_BYTES_MAX = 64
+
 settings.register_profile(
     "house",
     deadline=None,
@@ -32,6 +34,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 # Tests start a thousand processes: each would compile our code again where nothing may be kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name what a file holds by its parameter: it may differ from worker to worker."""
+    if isinstance(val, bytes) and (len(val) > ID_BYTES_MAX or b"\0" in val):
+        return argname
+    return None
 
 
 @pytest.hookimpl(trylast=True)

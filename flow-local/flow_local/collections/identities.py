@@ -17,7 +17,8 @@ Row = tuple[bytes, ...]
 _LONGEST: Final = 19
 """Digits that any packed integer has room for."""
 _HEADS: Final = [bytes((0x14 + size,)) for size in range(9)]
-_SPELT: Final = b"\xff"
+_SPELT: Final = b"\xfe"
+"""Begins the spelling; b"\\xff" behind a text would pass for a part of the text."""
 _REMEMBERED_MAX: Final = 4096
 
 

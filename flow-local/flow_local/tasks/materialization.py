@@ -163,6 +163,8 @@ class _Session:
         finally:
             if storing.cancel():
                 await asyncio.wait({storing})
+            if not storing.cancelled():
+                storing.exception()  # Where we are cancelled, another failure is told already.
 
     async def _acknowledge(self) -> None:
         """Wait for the connector's work after the last commit, and record its state."""

@@ -51,7 +51,7 @@ async def test_a_file_is_sent_once_and_again_when_it_changed(bucket):
 
 @pytest.mark.parametrize(("choice", "left"), [("keep", 3), ("delete", 1)])
 async def test_a_deleted_file_deletes_its_rows_if_asked(bucket, choice, left):
-    bucket.advanced["onDelete"] = choice
+    bucket.config["advanced"]["onDelete"] = choice
     bucket.put("f.csv", rows(0, 2))
     bucket.put("g.csv", rows(0, 1))
     await bucket.run()
@@ -121,7 +121,7 @@ async def test_a_content_type_tells_where_the_name_does_not(bucket):
 
 
 async def test_several_prefixes_are_several_bindings(bucket):
-    bucket.extra["prefixes"] = ["in/", "out/"]
+    bucket.config["prefixes"] = ["in/", "out/"]
     bucket.put("in/f.csv", rows(0, 2))
     bucket.put("out/f.csv", rows(0, 3))
     bucket.put("other.csv", rows(0, 4))
@@ -130,18 +130,18 @@ async def test_several_prefixes_are_several_bindings(bucket):
 
 
 async def test_files_are_chosen_by_pattern_and_date(bucket):
-    bucket.extra["matchKeys"] = r"^in/.*\.csv$"
+    bucket.config["matchKeys"] = r"^in/.*\.csv$"
     bucket.put("in/f.csv", rows(0, 2))
     bucket.put("in/f.txt", b"no")
     await bucket.run()
     assert len(bucket.collection()) == 2
-    bucket.advanced["minimumModified"] = "2999-01-01T00:00:00Z"
+    bucket.config["advanced"]["minimumModified"] = "2999-01-01T00:00:00Z"
     bucket.put("in/g.csv", rows(0, 2))
     assert (await bucket.run()).documents == []
 
 
 async def test_ascending_keys_are_listed_behind_the_last(bucket):
-    bucket.advanced["ascendingKeys"] = True
+    bucket.config["advanced"]["ascendingKeys"] = True
     bucket.put("b.csv", rows(0, 1))
     await bucket.run()
     bucket.put("a.csv", rows(0, 1))
@@ -163,7 +163,7 @@ async def test_a_binding_waits_for_its_interval(bucket):
 async def test_an_encrypted_file_is_read_with_its_key(bucket):
     key = bytes(range(32))
     bucket.put("f.csv", rows(0, 2), SSECustomerAlgorithm="AES256", SSECustomerKey=key)
-    bucket.advanced["sseCustomerKey"] = base64.b64encode(key).decode()
+    bucket.config["advanced"]["sseCustomerKey"] = base64.b64encode(key).decode()
     await bucket.run()
     assert len(bucket.collection()) == 2
 
@@ -201,15 +201,15 @@ class Answers:
 async def test_a_busy_service_is_asked_again(bucket, monkeypatch):
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff._MAX_BACKOFF", 0.01)
     answers = Answers(busy=3)
-    async with loopback(FakeHttp({"GET /*": answers})) as bucket.endpoint:
+    async with loopback(FakeHttp({"GET /*": answers})) as bucket.config["advanced"]["endpoint"]:
         await bucket.runtime.discover(bucket.config)
     assert len([request for request in answers.asked if "Range" in request.headers]) >= 4
 
 
 async def test_who_agrees_to_pay_says_so_with_every_request(bucket):
     answers = Answers()
-    bucket.advanced["requesterPays"] = True
-    async with loopback(FakeHttp({"GET /*": answers})) as bucket.endpoint:
+    bucket.config["advanced"]["requesterPays"] = True
+    async with loopback(FakeHttp({"GET /*": answers})) as bucket.config["advanced"]["endpoint"]:
         await bucket.run()
     assert len(bucket.documents) == 1
     payers = {request.headers.get("x-amz-request-payer") for request in answers.asked}
@@ -221,12 +221,12 @@ async def test_a_role_is_assumed_with_the_environments_credentials(bucket, endpo
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint)
     answers = Answers()
-    bucket.extra["credentials"] = {
+    bucket.config["credentials"] = {
         "auth_type": "AWSIAM",
         "aws_role_arn": "arn:aws:iam::123456789012:role/reader",
         "aws_external_id": "agreed",
     }
-    async with loopback(FakeHttp({"GET /*": answers})) as bucket.endpoint:
+    async with loopback(FakeHttp({"GET /*": answers})) as bucket.config["advanced"]["endpoint"]:
         await bucket.run()
     assert len(bucket.documents) == 1
     for request in answers.asked:
@@ -266,6 +266,6 @@ async def test_a_public_bucket_needs_no_credentials(bucket):
     bucket.put("f.csv", rows(0, 1))
     bucket.client.put_bucket_acl(Bucket=bucket.name, ACL="public-read-write")
     bucket.put("f.csv", rows(0, 1), ACL="public-read")
-    bucket.extra["credentials"] = {"auth_type": "AWSAnonymous"}
+    bucket.config["credentials"] = {"auth_type": "AWSAnonymous"}
     await bucket.run()
     assert len(bucket.collection()) == 1

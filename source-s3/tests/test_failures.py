@@ -13,7 +13,7 @@ async def failure(bucket):
 
 
 async def test_a_missing_bucket_is_named(bucket):
-    bucket.name = "nobody-has-this"
+    bucket.config["bucket"] = "nobody-has-this"
     error = await failure(bucket)
     assert isinstance(error, ConfigError)
     assert str(error) == (
@@ -41,7 +41,7 @@ def answer(code, status, region=None, message="No."):
 )
 async def test_a_refusal_says_why_and_what_to_do(bucket, code, status, sentence):
     async with loopback(FakeHttp({"GET /*": answer(code, status)})) as url:
-        bucket.endpoint = url
+        bucket.config["advanced"]["endpoint"] = url
         error = await failure(bucket)
     assert isinstance(error, ConfigError)
     assert f"can't list bucket {bucket.name!r}: {sentence}" in str(error)
@@ -59,7 +59,7 @@ async def test_a_file_that_may_not_be_read_names_it_and_the_permission(bucket):
         return answer("AccessDenied", 403)(request)
 
     async with loopback(FakeHttp({"GET /*": answered})) as url:
-        bucket.endpoint = url
+        bucket.config["advanced"]["endpoint"] = url
         error = await failure(bucket)
     assert isinstance(error, ConfigError)
     assert str(error) == (
@@ -74,7 +74,7 @@ async def test_a_file_that_may_not_be_read_names_it_and_the_permission(bucket):
 async def test_the_wrong_region_names_the_right_one(bucket, code, status):
     routes = {"GET /*": answer(code, status, "eu-west-1"), "HEAD /*": answer(code, status)}
     async with loopback(FakeHttp(routes)) as url:
-        bucket.endpoint = url
+        bucket.config["advanced"]["endpoint"] = url
         error = await failure(bucket)
     assert isinstance(error, ConfigError)
     assert str(error).endswith(
@@ -85,13 +85,13 @@ async def test_the_wrong_region_names_the_right_one(bucket, code, status):
 async def test_a_service_that_stays_busy_may_recover(bucket, monkeypatch):
     monkeypatch.setattr("source_s3.clients.ATTEMPTS_MAX", 1)
     async with loopback(FakeHttp({"GET /*": answer("SlowDown", 503)})) as url:
-        bucket.endpoint = url
+        bucket.config["advanced"]["endpoint"] = url
         assert isinstance(await failure(bucket), TransientError)
 
 
 async def test_nobody_at_the_endpoint_may_be_passing(bucket, monkeypatch):
     monkeypatch.setattr("source_s3.clients.ATTEMPTS_MAX", 1)
-    bucket.endpoint = "http://127.0.0.1:1"
+    bucket.config["advanced"]["endpoint"] = "http://127.0.0.1:1"
     error = await failure(bucket)
     assert isinstance(error, TransientError)
     assert "(check region and endpoint)" in str(error)
@@ -107,7 +107,7 @@ async def test_there_are_no_credentials(bucket, monkeypatch, tmp_path):
         {"auth_type": "AWSEnvironment"},
         {"auth_type": "AWSIAM", "aws_role_arn": "a"},
     ):
-        bucket.extra["credentials"] = credentials
+        bucket.config["credentials"] = credentials
         assert "there are no credentials (set credentials)" in str(await failure(bucket))
 
 
@@ -122,7 +122,7 @@ async def test_there_are_no_credentials(bucket, monkeypatch, tmp_path):
     ],
 )
 async def test_a_wrong_setting_is_named(bucket, change, sentence):
-    bucket.extra = change
+    bucket.config |= change
     assert sentence in str(await failure(bucket))
 
 
@@ -139,5 +139,5 @@ async def test_a_bad_file_is_left_out_until_it_changes_if_asked(bucket):
     with pytest.raises(DataError, match=r"bad\.csv' line 2, column 2"):
         await bucket.run()
     assert len(bucket.collection()) == 1
-    bucket.advanced["onError"] = "skip"
+    bucket.config["advanced"]["onError"] = "skip"
     await bucket.run()

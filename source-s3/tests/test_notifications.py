@@ -37,7 +37,7 @@ class Queue:
 def queue(bucket, endpoint, monkeypatch):
     monkeypatch.setattr("source_s3.notifications.WAIT_S", 0)
     queue = Queue(endpoint, bucket.name)
-    bucket.advanced["notifications"] = {"queueUrl": queue.url}
+    bucket.config["advanced"]["notifications"] = {"queueUrl": queue.url}
     yield queue
     queue.client.close()
 
@@ -65,8 +65,8 @@ def after(*steps):
 
 
 async def test_files_that_the_queue_tells_of_are_captured_in_the_same_run(bucket, queue):
-    bucket.advanced["onDelete"] = "delete"
-    bucket.extra["prefixes"] = ["in/", "other/"]
+    bucket.config["advanced"]["onDelete"] = "delete"
+    bucket.config["prefixes"] = ["in/", "other/"]
     bucket.put("in/a.csv", b"id\n1\n")
 
     def changed():
@@ -121,7 +121,7 @@ async def test_word_that_concerns_another_shard_is_given_back(bucket, queue):
 
 
 async def test_a_queue_that_does_not_exist_is_named(bucket, queue):
-    bucket.advanced["notifications"]["queueUrl"] += "-missing"
+    bucket.config["advanced"]["notifications"]["queueUrl"] += "-missing"
     bucket.put("a.csv", b"id\n1\n")
     with pytest.raises(CdkError) as caught:
         await bucket.run()
@@ -130,7 +130,7 @@ async def test_a_queue_that_does_not_exist_is_named(bucket, queue):
 
 
 async def test_notifications_and_ascending_keys_exclude_each_other(bucket, queue):
-    bucket.advanced["ascendingKeys"] = True
+    bucket.config["advanced"]["ascendingKeys"] = True
     with pytest.raises(ConfigError, match="notifications come in no order"):
         await bucket.runtime.discover(bucket.config)
 

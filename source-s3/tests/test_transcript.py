@@ -37,8 +37,8 @@ async def test_the_conversation_is_as_it_was(bucket, monkeypatch):
     monkeypatch.setattr(pulling, "BINDINGS_AT_ONCE", 1)
     transcript = Transcript(capture.serve, without="parser")
     runtime = CaptureRuntime(transcript.serve)
-    bucket.advanced |= {"onDelete": "delete", "onError": "skip"}
-    bucket.extra["prefixes"] = ["in/", "bad/"]
+    bucket.config["advanced"] |= {"onDelete": "delete", "onError": "skip"}
+    bucket.config["prefixes"] = ["in/", "bad/"]
     rows = 'id,name,score\n1,"Ann ""A"" ü",1.50\n02,Bob,\n9007199254740993,,-1e3\n'
     bucket.put("in/a.csv", rows.encode())
     bucket.put("in/b.csv.gz", gzip.compress(b"id\n4\n"))

@@ -5,6 +5,7 @@
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VERSION="${VERSION:-dev}"
 child=""
+server=""
 case_dir=""
 
 # begin DIRECTORY: choose the case of CONNECTOR in DIRECTORY, and make TEMP_DIR.
@@ -40,6 +41,10 @@ _end() {
   if [ -f "$case_dir/cleanup.sh" ]; then
     bash "$case_dir/cleanup.sh" || { echo "can't clean up: cleanup.sh failed" >&2; status=1; }
   fi
+  if [ -n "$server" ]; then
+    kill "$server" 2>/dev/null
+    wait "$server" 2>/dev/null
+  fi
   rm -rf "$TEMP_DIR"
   exit "$status"
 }
@@ -52,6 +57,30 @@ interruptibly() {
   wait "$child" || status=$?
   child=""
   return "$status"
+}
+
+# serve COMMAND...: start a server, which ends with the run; the first line it prints is `address`.
+serve() {
+  "$@" >"$TEMP_DIR/address" 2>"$TEMP_DIR/server.log" &
+  server=$!
+  for _ in $(seq 300); do
+    [ -s "$TEMP_DIR/address" ] && break
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  address="$(cat "$TEMP_DIR/address")"
+  [ -n "$address" ] || { cat "$TEMP_DIR/server.log" >&2; return 1; }
+}
+
+# serve_python FILE ARGUMENTS...: the same with a program that uses the kit's testing package.
+serve_python() { serve "$(dirname "$(command -v flow-local)")/python3" -u "$@"; }
+
+# put_elements DIRECTORY: the files of tests/files, in the ways that stores hold them.
+put_elements() {
+  mkdir -p "$1"
+  python3 -m zipfile -c "$1/a.csv.zip" "$root/tests/files/a.csv"
+  cp "$root/tests/files/b.csv" "$root/tests/files/d.jsonl" "$1"
+  gzip -c "$root/tests/files/c.csv" >"$1/c.csv.gz"
 }
 
 # endpoint CONFIG: the connector as VERSION wants it, as a stanza of a catalog.

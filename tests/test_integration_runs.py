@@ -59,6 +59,7 @@ class Case:
         self.write(
             "setup.sh",
             f"sleep 1000 & export SLEEPER=$!; echo $SLEEPER >{path}/sleeper\n"
+            f"serve sh -c 'echo ready; exec sleep 1000'; echo $server >{path}/served\n"
             f'export CONNECTOR_CONFIG="{documents}" RESOURCE=\'{{"name":"x"}}\'',
         )
         self.environment = {
@@ -73,9 +74,11 @@ class Case:
 
     @property
     def is_clean(self) -> bool:
-        pid = int((self.cases / "sleeper").read_text())
+        pids = [int((self.cases / name).read_text()) for name in ("sleeper", "served")]
         return (
-            (self.cases / "cleaned").exists() and not runs(pid) and list(self.temp.iterdir()) == []
+            (self.cases / "cleaned").exists()
+            and not any(map(runs, pids))
+            and list(self.temp.iterdir()) == []
         )
 
 

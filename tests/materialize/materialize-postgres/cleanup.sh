@@ -1,3 +1,0 @@
-# shellcheck shell=bash
-# Stops the server, if it was started; its cluster ends with it.
-[ -z "${SERVER_PID:-}" ] || kill "$SERVER_PID" 2>/dev/null || true

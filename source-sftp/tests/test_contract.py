@@ -6,7 +6,6 @@ import pytest
 
 from estuary_cdk.kits.files import outbox
 from estuary_cdk.testing.capture_contract import PROMISES, CaptureSubject
-from estuary_cdk.testing.ssh import PASSWORD
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def subject(task, root, monkeypatch) -> CaptureSubject:
         serve=task.capture.serve,
         config=task.config,
         refused={**task.config, "directory": "/missing"},
-        secrets=[PASSWORD],
+        secrets=[task.config["credentials"]["sshKey"]],
     )
 
 

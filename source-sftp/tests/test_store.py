@@ -1,6 +1,7 @@
 """A directory of a server keeps what every store promises, though its clock has whole seconds."""
 
 import os
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.files.store_contract import PROMISES, StoreSubject
 from estuary_cdk.testing.clock import FakeClock
+from estuary_cdk.testing.tcp_proxy import TcpProxy, tcp_proxy
 from source_sftp.config import Config
 from source_sftp.store import opened
 
@@ -52,21 +54,28 @@ async def test_a_file_that_changed_just_now_has_another_identity_once_that_is_pa
     assert settled.identity != fresh.identity
 
 
-async def test_a_connection_that_was_lost_is_made_again(config, root, server):
+@pytest.fixture
+def network(server) -> Iterator[TcpProxy]:
+    host, _, port = server.address.partition(":")
+    with tcp_proxy(host, int(port)) as proxy:
+        yield proxy
+
+
+async def test_a_connection_that_was_lost_is_made_again(task, root, network):
     (root / "f.csv").write_bytes(b"a\n1\n")
-    async with opened(config, FakeClock()) as store:
+    task.config["address"] = network.address
+    async with opened(Config.model_validate(task.config), FakeClock()) as store:
         file = await store.look("f.csv")
-        assert server.drop() > 0
+        assert network.drop() > 0
         assert await store.read(file, 0, 4) == b"a\n1\n"
 
 
-async def test_a_server_that_went_away_may_come_back(config, root, server):
+async def test_a_server_that_went_away_may_come_back(task, root, network):
     (root / "f.csv").write_bytes(b"a\n1\n")
-    async with opened(config, FakeClock()) as store:
-        server.stop()
-        try:
-            with pytest.raises(TransientError, match="nothing answers at that port"):
-                await store.look("f.csv")
-        finally:
-            server.start()
+    task.config["address"] = network.address
+    async with opened(Config.model_validate(task.config), FakeClock()) as store:
+        network.stop()
+        with pytest.raises(TransientError, match="nothing answers at that port"):
+            await store.look("f.csv")
+        network.start()
         assert await store.look("f.csv") is not None

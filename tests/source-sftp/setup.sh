@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The files of tests/files on a private SFTP server, plain and compressed.
+# The files of tests/files on a server of OpenSSH's, plain and compressed.
 
 put_elements "$TEMP_DIR/files/in"
-serve_python "$case_dir/server.py" "$TEMP_DIR/files"
+serve_python "$case_dir/server.py" "$TEMP_DIR/files" "$TEMP_DIR/sshd"
 
-CONNECTOR_CONFIG='{"address":"'"$address"'","directory":"/in",
-  "credentials":{"type":"password","username":"tunnel","password":"correct horse battery staple"}}'
+# It tells all that a config needs.
+CONNECTOR_CONFIG="$address"
 export CONNECTOR_CONFIG
-export RESOURCE='{"stream":"/in/"}'
-export TEST_STREAM="in"
+export RESOURCE='{"stream":"'"$TEMP_DIR"'/files/in/"}'
+export TEST_STREAM="${TEMP_DIR#/}/files/in"
 export ID_TYPE="integer"

@@ -13,7 +13,9 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 import msgspec
+from botocore.exceptions import ClientError
 
+from estuary_cdk.errors import CdkError
 from estuary_cdk.kits.files.notices import Notice
 from estuary_cdk.logs import get_logger
 from source_s3.clients import FAILURES, queue_client
@@ -22,6 +24,10 @@ from source_s3.refusals import refusal
 
 log = get_logger(__name__)
 
+RECEIVE: Final = "sqs:ReceiveMessage"
+DELETE: Final = "sqs:DeleteMessage"
+GIVE_BACK: Final = "sqs:ChangeMessageVisibility"
+NO_HANDLE: Final = "none"
 MESSAGES_MAX: Final = 10
 WAIT_S: Final = 3  # a run that is stopped waits for as long
 
@@ -53,10 +59,27 @@ class QueueNotices:
         self._region = self._queue.region or config.region
         self._thread = thread
 
+    async def check(self) -> None:
+        """Raise ConfigError unless the queue is there and all that is asked of it is allowed.
+
+        A message that is looked at is given back at once; others are named that nobody has.
+        """
+        looked = {"MaxNumberOfMessages": 1, "WaitTimeSeconds": 0, "VisibilityTimeout": 0}
+        await self._asked(RECEIVE, self._client.receive_message, **looked)
+        for permission, ask, more in (
+            (DELETE, self._client.delete_message, {}),
+            (GIVE_BACK, self._client.change_message_visibility, {"VisibilityTimeout": 0}),
+        ):
+            try:
+                await self._asked(permission, ask, ReceiptHandle=NO_HANDLE, **more)
+            except CdkError as error:
+                if not _is_of_handle(error.__cause__):
+                    raise
+
     async def next(self) -> Notice:
         """Wait for word as `Notices` says."""
         answer = await self._asked(
-            "sqs:ReceiveMessage",
+            RECEIVE,
             self._client.receive_message,
             MaxNumberOfMessages=MESSAGES_MAX,
             WaitTimeSeconds=WAIT_S,
@@ -77,12 +100,10 @@ class QueueNotices:
     async def _settle(self, keys: dict[str, list[str]], others: Sequence[str]) -> None:
         for handle, named in keys.items():
             if set(named).isdisjoint(others):
-                await self._asked(
-                    "sqs:DeleteMessage", self._client.delete_message, ReceiptHandle=handle
-                )
+                await self._asked(DELETE, self._client.delete_message, ReceiptHandle=handle)
             else:
                 await self._asked(
-                    "sqs:ChangeMessageVisibility",
+                    GIVE_BACK,
                     self._client.change_message_visibility,
                     ReceiptHandle=handle,
                     VisibilityTimeout=0,
@@ -95,6 +116,11 @@ class QueueNotices:
             return await loop.run_in_executor(self._thread, partial(ask, QueueUrl=url, **asked))
         except FAILURES as error:
             raise refusal(error, "use", f"queue {url!r}", self._region, permission) from error
+
+
+def _is_of_handle(error: BaseException | None) -> bool:
+    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+    return code.endswith(("ReceiptHandleIsInvalid", "InvalidParameterValue"))
 
 
 def keys_of(body: str, bucket: str) -> list[str] | None:

@@ -31,7 +31,7 @@ REGION = {
     "IllegalLocationConstraintException",
     "301",
 }
-DENIED = {"AccessDenied", "403", "AllAccessDisabled"}
+DENIED = {"AccessDenied", "AccessDeniedException", "403", "AllAccessDisabled"}
 
 
 def refusal(

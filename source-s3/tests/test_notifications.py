@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from estuary_cdk.errors import CdkError, ConfigError
+from estuary_cdk.testing.fake_http import FakeHttp, Reply, loopback
 from source_s3.config import Config, Notifications
 from source_s3.notifications import keys_of, notices
 
@@ -120,13 +121,46 @@ async def test_word_that_concerns_another_shard_is_given_back(bucket, queue):
     assert again.paths == ["b.csv"]
 
 
-async def test_a_queue_that_does_not_exist_is_named(bucket, queue):
-    bucket.config["advanced"]["notifications"]["queueUrl"] += "-missing"
-    bucket.put("a.csv", b"id\n1\n")
+async def validated(bucket):
+    built = await bucket.runtime.build(bucket.config)
+    return [binding.resource_path for binding in built.bindings]
+
+
+async def refused(bucket):
     with pytest.raises(CdkError) as caught:
-        await bucket.run()
+        await validated(bucket)
     assert isinstance(caught.value, ConfigError)
-    assert "there is no such queue (check queueUrl)" in str(caught.value)
+    return str(caught.value)
+
+
+async def test_a_queue_that_may_be_used_passes_validation_and_keeps_its_messages(bucket, queue):
+    queue.tell(event(bucket.name, "a.csv"), "not for us")
+    assert await validated(bucket) == [[f"{bucket.name}/"]]
+    told = queue.client.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=10)
+    assert len(told["Messages"]) == 2
+
+
+async def test_a_queue_that_does_not_exist_is_named_by_validation(bucket, queue):
+    bucket.config["advanced"]["notifications"]["queueUrl"] += "-missing"
+    assert "there is no such queue (check queueUrl)" in await refused(bucket)
+
+
+@pytest.mark.parametrize("denied", ["ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"])
+async def test_what_is_not_allowed_of_a_queue_is_told_by_validation(bucket, denied):
+    def answered(request):
+        action = request.headers["X-Amz-Target"].rpartition(".")[2]
+        code = "AccessDenied" if action == denied else "ReceiptHandleIsInvalid"
+        body = {"__type": f"com.amazonaws.sqs#{code}", "message": "No."}
+        if action == "ReceiveMessage" != denied:
+            return Reply(200, b"{}", {"Content-Type": "application/x-amz-json-1.0"})
+        return Reply(400, msgspec.json.encode(body), {"Content-Type": "application/x-amz-json-1.0"})
+
+    async with loopback(FakeHttp({"POST /*": answered})) as url:
+        bucket.config["advanced"]["notifications"] = {"queueUrl": f"{url}/1/files"}
+        said = await refused(bucket)
+    queue = f"queue '{url}/1/files'"
+    hint = f"the credentials need the permission sqs:{denied}"
+    assert said == f"can't use {queue}: access is denied ({hint})"
 
 
 async def test_notifications_and_ascending_keys_exclude_each_other(bucket, queue):

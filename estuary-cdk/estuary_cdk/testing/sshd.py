@@ -13,23 +13,21 @@ import pwd
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 import asyncssh
 
 from estuary_cdk.errors import ConfigError
-from estuary_cdk.testing.patience import HANGS_S
 
 HOST: Final = "127.0.0.1"
 PROGRAMS: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 SUBSYSTEMS: Final = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
 PRIVILEGES: Final = Path("/run/sshd")
-PAUSE_S: Final = 0.02
 STARTS_MAX: Final = 5
 
 
@@ -67,38 +65,41 @@ def sshd(files: Path, directory: Path) -> Iterator[Sshd]:
         PRIVILEGES.mkdir(mode=0o755, exist_ok=True)  # as the system's own service does
     user = pwd.getpwuid(os.getuid()).pw_name
     process, port = _started(binary, directory, user)
-    try:
-        yield Sshd(
-            files,
-            f"{HOST}:{port}",
-            user,
-            clients.export_private_key().decode(),
-            own.export_public_key().decode().strip(),
-            own.get_fingerprint(),
-        )
-    finally:
-        process.terminate()
-        process.wait()
+    with process:
+        try:
+            yield Sshd(
+                files,
+                f"{HOST}:{port}",
+                user,
+                clients.export_private_key().decode(),
+                own.export_public_key().decode().strip(),
+                own.get_fingerprint(),
+            )
+        finally:
+            process.terminate()
 
 
-def _started(binary: str, directory: Path, user: str) -> tuple["subprocess.Popen[bytes]", int]:
-    log = directory / "server.log"
+def _started(binary: str, directory: Path, user: str) -> tuple["subprocess.Popen[str]", int]:
+    said: list[str] = []
     for _ in range(STARTS_MAX):
         port = _free_port()
         settings = directory / "sshd_config"
         _write(settings, _settings(directory, port, user).encode())
         process = subprocess.Popen(
-            [binary, "-D", "-f", settings, "-E", log], stdin=subprocess.DEVNULL
+            [binary, "-D", "-e", "-f", settings],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        deadline = time.monotonic() + HANGS_S
-        while process.poll() is None and time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection((HOST, port), HANGS_S):
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Server listening"):
+                # It logs every connection; a full pipe would stop it.
+                Thread(target=process.stderr.read, daemon=True).start()
                 return process, port
-            time.sleep(PAUSE_S)
-        process.kill()
+            said.append(line)
         process.wait()
-    said = log.read_text(errors="replace")[-1000:] if log.exists() else ""
-    raise subprocess.SubprocessError(f"sshd doesn't start: {said}")
+    raise subprocess.SubprocessError(f"sshd doesn't start: {''.join(said)}")
 
 
 def _settings(directory: Path, port: int, user: str) -> str:

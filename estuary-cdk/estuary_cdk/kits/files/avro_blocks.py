@@ -1,7 +1,8 @@
 """Avro object container files, a block at a time, with any of the codecs that Avro knows.
 
 A file is a header, with the schema and the codec, then blocks of records, each ended by the
-header's marker. A block's records are decoded by one call, as the array that they are.
+header's marker. A block's records are decoded by one call, as the array that they are. Records may
+contain their own type, a hundred levels deep.
 """
 
 import bz2
@@ -15,6 +16,7 @@ import msgspec
 import zstandard
 
 from estuary_cdk.errors import CdkError, DataError
+from estuary_cdk.kits.files.avro_extent import is_recursive
 from estuary_cdk.kits.files.avro_values import (
     Converter,
     record_converter,
@@ -45,6 +47,7 @@ class AvroBlocks:
     def __init__(self, file: str) -> None:
         self.schema: bytes | None = None
         self._avro: Any = library("fastavro", "Avro files")
+        self._read: Any = self._avro.schemaless_reader
         self._file = file
         self._buffer = bytearray()
         self._wanted = 0
@@ -65,6 +68,8 @@ class AvroBlocks:
                 taken = end
         except CdkError:
             raise
+        except RecursionError as error:
+            raise self._unreadable("its records are nested too deep") from error
         except Exception as error:  # whatever the decoders raise for damaged data
             raise self._unreadable(f"near byte {self._bytes}: {error}") from error
         self._bytes += taken
@@ -119,7 +124,9 @@ class AvroBlocks:
         parsed = self._avro.schema.parse_schema(schema, names)
         if not isinstance(parsed, dict) or parsed.get("type") not in {"record", "error"}:
             raise self._unreadable("its values aren't records")
-        _refuse_endless(parsed, names, self._unreadable)
+        if is_recursive(parsed, names):
+            # Compiled code would recurse until it crashes; this counts how deep it is.
+            self._read = self._avro._read_py.schemaless_reader  # noqa: SLF001 - see above
         self._convert = record_converter(parsed, names)
         self._rows = self._avro.schema.parse_schema({"type": "array", "items": schema})
         self.schema = sourced_schema(record_schema(parsed, names))
@@ -135,7 +142,7 @@ class AvroBlocks:
         if not count:
             return
         content = io.BytesIO(_varint(count) + plain + b"\0")
-        rows = self._avro.schemaless_reader(content, self._rows)
+        rows = self._read(content, self._rows)
         if content.tell() != len(content.getvalue()):
             raise self._unreadable("a block is longer than its records")
         if self._convert is not None:
@@ -260,33 +267,3 @@ CODECS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "snappy": _snappy,
     "lz4": _lz4,
 }
-
-
-def _refuse_endless(
-    schema: Any, names: Mapping[str, Any], unreadable: Callable[[str], DataError]
-) -> None:
-    """Refuse schemas with which few bytes decode without end: nested or repeated endlessly."""
-
-    def takes_no_byte(found: Any, above: tuple[str, ...]) -> bool:
-        if isinstance(found, str):
-            if found in above:
-                raise unreadable(f"its type {found!r} contains itself, which isn't supported")
-            return takes_no_byte(names[found], above) if found in names else found == "null"
-        if isinstance(found, list):
-            for branch in found:
-                takes_no_byte(branch, above)
-            return False
-        kind = found["type"]
-        if kind in {"record", "error"}:
-            inside = (*above, found["name"])
-            fields = [takes_no_byte(field["type"], inside) for field in found["fields"]]
-            return all(fields)
-        if kind == "array" and takes_no_byte(found["items"], above):
-            raise unreadable("it has arrays of values without a byte")
-        if kind == "map":
-            takes_no_byte(found["values"], above)
-        if kind in {"array", "map", "enum", "fixed"}:
-            return bool(found.get("size") == 0)
-        return takes_no_byte(kind, above)
-
-    takes_no_byte(schema, ())

@@ -27,6 +27,10 @@ class Notice:
 class Notices(Protocol):
     """Where word comes from."""
 
+    async def check(self) -> None:
+        """Raise what would keep word from coming; nobody else notices that it was asked."""
+        ...
+
     async def next(self) -> Notice:
         """Wait a few seconds at most for word; without any the notice has no paths."""
         ...

@@ -80,6 +80,10 @@ class Files(Generic[ConfigT]):
             length(binding.resource.interval or "")
         streams = [binding.resource.stream for binding in validation.bindings]
         await self._reach(validation.config, streams)
+        if self.notices is not None:
+            async with self.notices(validation.config) as notices:
+                if notices is not None:
+                    await notices.check()
 
     async def _reach(self, config: ConfigT, streams: Sequence[str]) -> None:
         """List the first files of each stream and read a byte: what is not allowed shows now."""

@@ -224,6 +224,20 @@ def test_every_codec_is_read_however_the_file_is_cut(codec):
         ]
 
 
+def test_records_may_contain_their_own_type():
+    rows, schema = read(written(LIST, [chain(100), chain(1)]))
+    assert [depth(row) for row in rows] == [100, 1]
+    assert rows[1] == {"id": 0, "at": "2026-01-01", "next": None}
+    # What may stand below is left to the documents.
+    assert set(msgspec.json.decode(schema)["properties"]) == {"_meta", "id", "at"}
+    tree = {"name": "a", "inside": [{"name": "b", "inside": []}, {"name": "c", "inside": []}]}
+    assert read(written(TREE, [tree]))[0] == [tree]
+
+
+def depth(row):
+    return 1 + depth(row["next"]) if row["next"] else 1
+
+
 def test_it_is_told_by_its_first_bytes():
     assert len(read(CODEC_FILES["null"], name="f")[0]) == 500
 
@@ -241,7 +255,33 @@ def test_damaged_files_give_records_or_one_error(codec, seed, flips):
         read(bytes(content))
 
 
-TREE = record(("left", ["null", "Row"]))
+def chain(length):
+    row = None
+    for number in range(length):
+        row = {"id": number, "at": date(2026, 1, 1 + number % 28), "next": row}
+    return row
+
+
+def large(depth):
+    """Return a schema in which every type stands twice in the next."""
+    kind = record(("v", "int"), name="Row0")
+    for number in range(1, depth):
+        kind = record(("a", kind), ("b", f"Row{number - 1}"), name=f"Row{number}")
+    return kind
+
+
+def with_block(schema, row):
+    """Write a row that fastavro can't, or not in the time there is."""
+    empty = written(schema, [])
+    size = io.BytesIO()
+    fastavro.schemaless_writer(size, "long", len(row))
+    return empty + b"\2" + size.getvalue() + row + empty[-16:]
+
+
+DEEP = record(("next", ["null", "Row"]))
+LIST = record(("id", "long"), ("at", logical("int", "date")), ("next", ["null", "Row"]))
+TREE = record(("name", "string"), ("inside", {"type": "array", "items": "Row"}))
+ENDLESS = record(("itself", "Row"))
 NOTHINGS = record(("nothings", {"type": "array", "items": "null"}))
 
 
@@ -251,7 +291,9 @@ NOTHINGS = record(("nothings", {"type": "array", "items": "null"}))
         (CODEC_FILES["deflate"][:-5], "it ends early"),
         (CODEC_FILES["null"][:40], "it ends early"),
         (b"id,name\n1,x\n", "it doesn't begin as one"),
-        (written(TREE, [{"left": None}]), "contains itself"),
+        (with_block(DEEP, b"\2" * 100_000 + b"\0"), "nested too deep"),
+        (with_block(ENDLESS, b""), "nested too deep"),
+        (written(large(40), []), "more than 100000 places for values"),
         (written(NOTHINGS, [{"nothings": []}]), "arrays of values without a byte"),
         (written("long", [1]), "aren't records"),
         (written(record(("v", ["bytes", fixed("d", 4, logicalType="decimal", precision=4)])), []),

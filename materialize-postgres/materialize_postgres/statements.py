@@ -35,6 +35,17 @@ def create_staging(name: str, like: str, columns: Sequence[TargetColumn]) -> str
     )
 
 
+def upsert_staged(into: Target, name: str) -> str:
+    """Insert the staged rows, each in place of the row with its key if there is one."""
+    others = into.columns[len(into.keys) :]
+    changes = ", ".join(f"{quote(each.name)} = excluded.{quote(each.name)}" for each in others)
+    return (
+        f"INSERT INTO {POSTGRES.table(into.path)} ({names(into.columns)}) "
+        f"SELECT {names(into.columns)} FROM {name} ON CONFLICT ({names(into.keys)}) "
+        + (f"DO UPDATE SET {changes}" if changes else "DO NOTHING")
+    )
+
+
 def update_staged(into: Target, name: str) -> str:
     """Update the rows whose keys are staged; empty where there is nothing but keys."""
     others = into.columns[len(into.keys) :]

@@ -6,7 +6,7 @@ table's rows wait in memory until there is a block of them, so that a COPY is lo
 and known keys are mixed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -25,6 +25,7 @@ from materialize_postgres import statements
 from materialize_postgres.binary_rows import NotPlainError, binary_rows
 from materialize_postgres.config import Config, Resource
 from materialize_postgres.dialect import POSTGRES, WIDER, quote
+from materialize_postgres.merging import Prepared, upsertable
 from materialize_postgres.rebuilding import rebuilt
 from materialize_postgres.schema import dialect_of, existing_tables
 from materialize_postgres.session import HEADER, PostgresSession
@@ -35,7 +36,6 @@ BLOCK_BYTES: Final = 256 * 1024
 WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
 ROWS_PER_CHUNK: Final = 5000
 LOADED_BYTES: Final = 256 * 1024
-ANALYZED_ROWS_MIN: Final = 1000
 
 
 @dataclass(slots=True)
@@ -76,6 +76,8 @@ class Storing:
     ) -> None:
         self.index = binding.index
         self.standard = not binding.delta_updates
+        self.upserts = False
+        self.added = 0
         self._binding = binding
         # Text fits columns that somebody else retyped, or says why not; binary rows don't.
         known = {column.name: family(column.type) for column in there}
@@ -154,6 +156,10 @@ class CopyStrategy:
             Storing(binding, target(dialect, binding, table), table.columns if table else ())
             for binding, table in zip(bindings, there, strict=True)
         ]
+        upserts = upsertable(session, [each.into for each in self._storing])
+        for storing, may in zip(self._storing, upserts, strict=True):
+            storing.upserts = may
+        self._prepared = Prepared(session)
         self._touched: set[int] = set()
         self._waiting_bytes = 0
 
@@ -264,18 +270,28 @@ class CopyStrategy:
         self._touched.clear()
 
     def _merge(self, storing: Storing) -> None:
+        storing.added += storing.new.rows
         if storing.deleted.rows:
-            self._session.execute(statements.delete_staged(storing.into, storing.deleted.table))
+            self._join(storing, storing.deleted, statements.delete_staged)
         changed = storing.changed
-        if changed.rows:
-            if changed.rows >= ANALYZED_ROWS_MIN:
-                self._session.execute(f"ANALYZE {changed.table}")
-            update = statements.update_staged(storing.into, changed.table)
-            if not update or self._session.execute(update).rowcount < changed.rows:
+        if changed.rows and storing.upserts:
+            upsert = statements.upsert_staged(storing.into, changed.table)
+            self._prepared.execute(changed.table, upsert)
+        elif changed.rows:
+            others = len(storing.into.columns) > len(storing.into.keys)
+            updated = self._join(storing, changed, statements.update_staged) if others else 0
+            if updated < changed.rows:
                 # The runtime knows of a row that somebody deleted.
-                self._session.execute(statements.insert_missing(storing.into, changed.table))
+                self._join(storing, changed, statements.insert_missing)
         for stream in storing.streams:
             stream.rows = 0
+
+    def _join(self, storing: Storing, stream: Stream, spelled: Callable[[Target, str], str]) -> int:
+        """Run a statement that joins what is staged to its table; return the rows it changed."""
+        name = f"{stream.table}_{spelled.__name__}"
+        statement = spelled(storing.into, stream.table)
+        done = self._prepared.execute(name, statement, stream.rows, storing.added)
+        return int(done.rowcount)
 
     def _widen(self, storing: Storing, name: str) -> None:
         """Let a column hold numbers of any size from here on, in the transaction at hand."""

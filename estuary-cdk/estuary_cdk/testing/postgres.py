@@ -133,7 +133,14 @@ class Cluster:
                 self.execute(f"select pg_terminate_backend({pid})")
                 self._wait_without(pid)
             self.execute(f"select pg_drop_replication_slot('{slot}')")
-        self.execute(f'drop database if exists "{name}" with (force)')
+        if self.version >= 13:
+            self.execute(f'drop database if exists "{name}" with (force)')
+            return
+        connected = f"select pid from pg_stat_activity where datname = '{name}'"  # noqa: S608
+        for (pid,) in self.execute(connected):
+            self.execute(f"select pg_terminate_backend({pid})")
+            self._wait_without(pid)
+        self.execute(f'drop database if exists "{name}"')
 
     def _wait_without(self, pid: int) -> None:
         """Return once a backend is gone; servers before 14 can't be asked to wait for it."""

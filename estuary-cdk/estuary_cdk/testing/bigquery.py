@@ -91,7 +91,7 @@ class BigQuery:
     @property
     def emulator_url(self) -> str:
         """The address of the emulator's own REST API, for measurements: without what is added."""
-        return self._front.emulator
+        return self._front.upstream.address
 
     @property
     def calls(self) -> list[Call]:
@@ -115,7 +115,7 @@ class BigQuery:
 
     def read_files_from(self, store: str | None) -> None:
         """Let loads take `gs://` addresses from a store: the address that `gcs()` gave."""
-        self._front.store = store
+        self._front.upstream.store = store
 
 
 @contextmanager

@@ -1,22 +1,19 @@
 """The service that clients of BigQuery see in tests: the emulator, and what the real one has more.
 
-It answers for jobs itself (see `bigquery_jobs`), lets faults happen (see `bigquery_faults`) and
-fetches a load's files from a store; everything else it hands on.
+It answers for jobs itself (see `bigquery_jobs`) and completes what is said of tables (see
+`bigquery_tables`); faults happen here (see `bigquery_faults`). Everything else it hands on.
 """
 
-import fnmatch
+import asyncio
 import re
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
-import aiohttp
 import msgspec
 from aiohttp import web
-from yarl import URL
 
 from estuary_cdk.testing.bigquery_faults import (
     STATUS_OF_REASON,
@@ -37,15 +34,21 @@ from estuary_cdk.testing.bigquery_jobs import (
     Job,
     Jobs,
     insertion,
-    typed,
     upload_is_whole,
+    without_schema,
 )
+from estuary_cdk.testing.bigquery_runs import Runs
+from estuary_cdk.testing.bigquery_sql import Name, rewritten, statements
+from estuary_cdk.testing.bigquery_tables import Refused, Tables
+from estuary_cdk.testing.bigquery_upstream import Upstream, decoded
 
 HOST: Final = "127.0.0.1"
 BODY_BYTES_MAX: Final = 1 << 31
 SHUTDOWN_SECONDS: Final = 0.01
-_DROPPED: Final = frozenset(
-    {"accept-encoding", "connection", "content-length", "date", "server", "transfer-encoding"}
+DATASETS: Final = re.compile(r"^/bigquery/v2/projects/[^/]+/datasets$")
+TABLES: Final = re.compile(
+    r"^/bigquery/v2/projects/(?P<project>[^/]+)/datasets/(?P<dataset>[^/]+)"
+    r"(?:/tables(?:/(?P<table>[^/]+))?)?$"
 )
 
 
@@ -57,20 +60,21 @@ class Front:
     """The running service; `address` is known once it was started."""
 
     def __init__(self, emulator: str, files: Path) -> None:
-        self.emulator = emulator
         self.address = ""
+        self.upstream = Upstream(emulator, files)
         self.faults = Faults()
         self.calls: list[Call] = []
         self.polls = 0
-        self.store: str | None = None
         self.jobs = Jobs()
-        self._files = files
+        self.tables = Tables(self.upstream)
+        self._runs = Runs(self.upstream, self.tables)
+        self._requests: dict[str, web.Response] = {}
+        self._turn = asyncio.Lock()
         self._runner: web.AppRunner | None = None
-        self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         """Listen on a free port."""
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        await self.upstream.start()
         application = web.Application(client_max_size=BODY_BYTES_MAX)
         application.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(
@@ -84,14 +88,15 @@ class Front:
         """Listen no more."""
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._session is not None:
-            await self._session.close()
+        await self.upstream.stop()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         asked = Asked(request.method, request.path_qs, request.headers, body)
         try:
             return await self._answer(asked)
+        except Refused as error:
+            return _refused(error.refusal)
         except _BreakError:
             if request.transport is not None:
                 request.transport.abort()
@@ -127,18 +132,23 @@ class Front:
             return await self._insert(asked, wanted, failure)
         if asked.query.get("uploadType") == "resumable" and asked.method == "POST":
             return await self._begin_upload(asked)
-        for pattern, answer in ((JOB, self._job), (CANCEL, self._cancelled)):
-            if found := pattern.match(asked.path):
-                known = self.jobs.find(
-                    found["project"], found["id"], asked.query.get("location", "")
-                )
-                if asked.method != "DELETE":
-                    return answer(known, asked, found)
-        if (found := RESULTS.match(asked.path)) is not None:
-            known = self.jobs.find(found["project"], found["id"], asked.query.get("location", ""))
-            if known is not None:
-                return await self._results(known, asked)
-        return await self._forward(asked)
+        for pattern in (JOB, CANCEL, RESULTS):
+            found = pattern.match(asked.path)
+            if found is not None and asked.method != "DELETE":
+                place = asked.query.get("location", "")
+                job = self.jobs.find(found["project"], found["id"], place)
+                if job is not None or place:
+                    return await self._of_job(job, pattern, asked, found)
+        async with self._turn:
+            if (found := QUERIES.match(asked.path)) and asked.method == "POST":
+                return await self._asked_at_once(asked, found["project"], failure)
+            if (found := TABLES.match(asked.path)) is not None:
+                return await self._of_tables(asked, found)
+            if DATASETS.match(asked.path) and asked.method == "GET":
+                status, answer = await self.upstream.ask("GET", asked.target)
+                shown = [each for each in answer.get("datasets") or () if not _is_hidden(each)]
+                return _json({**answer, "datasets": shown}, status)
+            return await self.upstream.forward(asked)
 
     async def _insert(
         self, asked: Asked, wanted: Insertion, failure: JobFailure | None
@@ -146,60 +156,56 @@ class Front:
         upload = asked.query.get("upload_id", "")
         if upload in self.jobs.uploaded:
             return _json(self.jobs.uploaded[upload].resource())
-        place = wanted.location or await self._place(wanted)
+        place = wanted.location or await self._runs.place(wanted)
         job = Job(wanted, wanted.id or f"job_{uuid4().hex}", place)
         if not self.jobs.take(job):
-            name = f"{wanted.project}:{place}.{job.id}"
-            return _refused(Refusal("duplicate", f"Already Exists: Job {name}"))
+            return _refused(_taken(job))
         if failure is not None:
             job.fail(failure.result)
-            return _json(job.resource())
-        try:
-            await self._fetch(wanted)
-            answer = await self._forward(typed(asked))
-        except BaseException:
-            self.jobs.drop(job)
-            raise
-        if answer.status == 400 and wanted.kind == "load":
-            error = _decoded(answer).get("error") or {}
-            job.fail({"reason": "invalid", "message": str(error.get("message"))})
-        elif answer.status != 200:
-            self.jobs.drop(job)
-            return answer
         else:
-            job.answered = {"statistics": {}, **_decoded(answer)}
+            await self._run(job, asked)
         job.polls = self.polls
         if upload:
             self.jobs.uploaded[upload] = job
         return _json(job.resource())
+
+    async def _run(self, job: Job, asked: Asked) -> None:
+        try:
+            async with self._turn:
+                await self._runs.done(job, asked)
+        except Refused as error:
+            job.fail({"reason": error.refusal.reason, "message": error.refusal.message})
+        except BaseException:
+            self.jobs.drop(job)
+            raise
 
     async def _begin_upload(self, asked: Asked) -> web.Response:
         wanted = insertion(asked)
         if wanted is not None and wanted.id and wanted.location:
             known = self.jobs.find(wanted.project, wanted.id, wanted.location)
             if known is not None:
-                name = f"{wanted.project}:{known.location}.{known.id}"
-                return _refused(Refusal("duplicate", f"Already Exists: Job {name}"))
-        answer = await self._forward(asked)
+                return _refused(_taken(known))
+        async with self._turn:
+            answer = await self.upstream.forward(without_schema(asked))
         place = parse_qs(urlsplit(answer.headers.get("Location", "")).query)
         if wanted is not None and "upload_id" in place:
             self.jobs.uploads[place["upload_id"][0]] = wanted
         return answer
 
-    def _job(self, job: Job | None, asked: Asked, found: re.Match[str]) -> web.Response:
+    async def _of_job(
+        self, job: Job | None, pattern: re.Pattern[str], asked: Asked, found: re.Match[str]
+    ) -> web.Response:
         if job is None:
             place = asked.query.get("location", PLACE)
             name = f"{found['project']}:{place}.{found['id']}"
             return _refused(Refusal("notFound", f"Not found: Job {name}"))
+        if pattern is RESULTS:
+            return await self._results(job, asked)
         resource = job.resource()
+        if pattern is CANCEL:
+            return _json({"kind": "bigquery#jobCancelResponse", "job": resource})
         job.polls = max(0, job.polls - 1)
         return _json(resource)
-
-    def _cancelled(self, job: Job | None, asked: Asked, found: re.Match[str]) -> web.Response:
-        answer = self._job(job, asked, found)
-        if job is None:
-            return answer
-        return _json({"kind": "bigquery#jobCancelResponse", "job": job.resource()})
 
     async def _results(self, job: Job, asked: Asked) -> web.Response:
         if job.answered is None or job.polls > 0:
@@ -207,67 +213,57 @@ class Front:
             kind = "bigquery#getQueryResultsResponse"
             return _json({"kind": kind, "jobReference": job.reference, "jobComplete": False})
         if job.error is not None:
-            reason = job.error.get("reason", "")
-            known = reason if reason in STATUS_OF_REASON else "invalid"
-            return _refused(Refusal(known, job.error.get("message", "")))
-        answer = await self._forward(asked)
+            return _refused(_of_error(job.error))
+        async with self._turn:
+            answer = await self.upstream.forward(asked)
         if answer.status != 200:
             return answer
-        return _json({**_decoded(answer), "jobReference": job.reference})
+        return _json({**decoded(answer), "jobReference": job.reference})
 
-    async def _place(self, wanted: Insertion) -> str:
-        """Return where a job runs whose location wasn't said: where its dataset is."""
-        body: Mapping[str, Any] = wanted.configuration.get(wanted.kind) or {}
-        table = body.get("destinationTable") or body.get("defaultDataset") or {}
-        if "datasetId" not in table:
-            return PLACE
-        project = table.get("projectId", wanted.project)
-        dataset = await self._json(f"/bigquery/v2/projects/{project}/datasets/{table['datasetId']}")
-        return str(dataset.get("location") or PLACE)
+    async def _asked_at_once(
+        self, asked: Asked, project: str, failure: JobFailure | None
+    ) -> web.Response:
+        """Answer `jobs.query`: whose request was answered before is answered the same."""
+        body = msgspec.json.decode(asked.body, type=dict[str, Any])
+        request = body.get("requestId") or uuid4().hex
+        if request in self._requests:
+            return _again(self._requests[request])
+        if failure is not None:
+            return _refused(_of_error(failure.result))
+        script = statements(body.get("query", ""), project)
+        changed = await self.tables.after(script)
+        told = {**body, "query": rewritten(script)}
+        status, answer = await self.upstream.ask("POST", asked.path, told)
+        if status == 200 and answer.get("errors"):
+            return _refused(_of_error(answer["errors"][0]))
+        if status == 200:
+            await self.tables.keep(changed)
+        self._requests[request] = _json(answer, status)
+        return _again(self._requests[request])
 
-    async def _fetch(self, wanted: Insertion) -> None:
-        """Put the files that a load names where the emulator looks for them."""
-        if self.store is None or wanted.kind != "load":
-            return
-        for address in wanted.configuration["load"].get("sourceUris") or ():
-            parts = urlsplit(address)
-            await self._fetch_all(self.store, parts.netloc, parts.path.removeprefix("/"))
-
-    async def _fetch_all(self, store: str, bucket: str, pattern: str) -> None:
-        assert self._session is not None
-        listing = f"{store}/storage/v1/b/{bucket}/o"
-        prefix = pattern.partition("*")[0]
-        query = {"prefix": prefix}
-        while True:
-            async with self._session.get(listing, params=query) as answer:
-                page = msgspec.json.decode(await answer.read(), type=dict[str, Any])
-            for each in page.get("items") or ():
-                name = each["name"]
-                if not fnmatch.fnmatchcase(name, pattern):
-                    continue
-                url = URL(f"{listing}/{quote(name, safe='')}?alt=media", encoded=True)
-                async with self._session.get(url) as answer:
-                    goal = self._files / bucket / name
-                    goal.parent.mkdir(parents=True, exist_ok=True)
-                    goal.write_bytes(await answer.read())
-            if "nextPageToken" not in page:
-                return
-            query["pageToken"] = page["nextPageToken"]
-
-    async def _json(self, target: str) -> dict[str, Any]:
-        """Return what the emulator answers, nothing if it refuses."""
-        answer = await self._forward(Asked("GET", target, {}, b""))
-        return _decoded(answer) if answer.status == 200 else {}
-
-    async def _forward(self, asked: Asked) -> web.Response:
-        assert self._session is not None
-        headers = _kept(asked.headers)
-        url = URL(self.emulator + asked.target, encoded=True)
-        async with self._session.request(
-            asked.method, url, headers=headers, data=BytesIO(asked.body), allow_redirects=False
-        ) as answer:
-            body = await answer.read()
-            return web.Response(status=answer.status, body=body, headers=_kept(answer.headers))
+    async def _of_tables(self, asked: Asked, found: re.Match[str]) -> web.Response:
+        body = msgspec.json.decode(asked.body, type=dict[str, Any]) if asked.body else {}
+        is_list = found["table"] is None and not asked.path.endswith("/tables")
+        if is_list or asked.query.get("view"):
+            if asked.method == "DELETE":
+                self.tables.forget(found["project"], found["dataset"])
+            return await self.upstream.forward(asked)
+        table = unquote(found["table"] or "") or (body.get("tableReference") or {}).get(
+            "tableId", ""
+        )
+        name = Name(found["project"], found["dataset"], table)
+        fields = (body.get("schema") or {}).get("fields")
+        if asked.method == "POST" and fields:
+            await self.tables.insert(name, body)
+        elif asked.method in {"PATCH", "PUT"}:
+            await self.tables.update(name, body, whole=asked.method == "PUT")
+        elif asked.method == "GET" and found["table"]:
+            pass
+        else:
+            self.tables.known.pop(name, None)
+            return await self.upstream.forward(asked)
+        status, answer = await self.upstream.ask("GET", name.path)
+        return _json(await self.tables.told(name, answer) if status == 200 else answer, status)
 
 
 def _call(asked: Asked, wanted: Insertion | None) -> Call:
@@ -287,13 +283,22 @@ def _call(asked: Asked, wanted: Insertion | None) -> Call:
     return Call(asked.method, asked.path, asked.query)
 
 
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _DROPPED}
+def _is_hidden(dataset: Mapping[str, Any]) -> bool:
+    return str(dataset["datasetReference"]["datasetId"]).startswith("_")
 
 
-def _decoded(answer: web.Response) -> dict[str, Any]:
-    assert isinstance(answer.body, bytes)
-    return msgspec.json.decode(answer.body, type=dict[str, Any])
+def _taken(job: Job) -> Refusal:
+    name = f"{job.wanted.project}:{job.location}.{job.id}"
+    return Refusal("duplicate", f"Already Exists: Job {name}")
+
+
+def _of_error(error: Mapping[str, str]) -> Refusal:
+    reason = error.get("reason", "")
+    return Refusal(reason if reason in STATUS_OF_REASON else "invalid", error.get("message", ""))
+
+
+def _again(answer: web.Response) -> web.Response:
+    return web.Response(status=answer.status, body=answer.body, content_type="application/json")
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:

@@ -103,6 +103,26 @@ def _first_part(asked: Asked) -> bytes:
     return asked.body[start:end]
 
 
+def substituted(asked: Asked, configuration: Mapping[str, Any]) -> Asked:
+    """Return a request that makes a job with another configuration, if the job is in it."""
+    if asked.method != "POST":
+        return asked
+    start, end = 0, len(asked.body)
+    if asked.query.get("uploadType") == "multipart":
+        start, end = _first_part_range(asked)
+    wanted = msgspec.json.decode(asked.body[start:end], type=dict[str, Any])
+    text = msgspec.json.encode({**wanted, "configuration": configuration})
+    tail = b"\r\n" if start else b""
+    return replace(asked, body=b"".join((asked.body[:start], text, tail, asked.body[end:])))
+
+
+def without_schema(asked: Asked) -> Asked:
+    """Return a request for an upload that leaves the table's columns to others."""
+    configuration = msgspec.json.decode(asked.body, type=dict[str, Any])["configuration"]
+    load = {name: value for name, value in configuration["load"].items() if name != "schema"}
+    return substituted(asked, {**configuration, "load": load})
+
+
 def typed(asked: Asked) -> Asked:
     """Return a request whose file has a type that the emulator takes; the clients' is `*/*`."""
     if asked.query.get("uploadType") != "multipart":
@@ -130,6 +150,8 @@ class Job:
     answered: Mapping[str, Any] | None = None
     polls: int = 0
     """How often it says that it runs before it says that it is done."""
+    destination: Mapping[str, str] | None = None
+    """The table that has what a query found."""
 
     @property
     def upstream_id(self) -> str:
@@ -154,7 +176,10 @@ class Job:
 
     def resource(self) -> dict[str, Any]:
         """Return what jobs.get answers now."""
-        configuration = {**self.wanted.configuration, "jobType": self.wanted.kind.upper()}
+        kind = self.wanted.kind
+        configuration = {**self.wanted.configuration, "jobType": kind.upper()}
+        if self.destination is not None:
+            configuration[kind] = {**configuration[kind], "destinationTable": self.destination}
         runs = self.answered is None or self.polls > 0
         answered = self.answered or {}
         zero = {"creationTime": "0", "startTime": "0"}

@@ -81,9 +81,9 @@ def _load(client: Client, table: str, job_id: str, *, rows: int = 3, resumable: 
 def test_a_querys_id_can_be_used_once(client, dataset):
     job_id = uuid4().hex
     _run(client, f"create table {dataset}.t (a int64)", job_id)
-    with pytest.raises(exceptions.Conflict, match=f"Already Exists: Job test:US.{job_id}"):
+    with pytest.raises(exceptions.Conflict, match=f"Already Exists: Job test:EU.{job_id}"):
         _run(client, f"create table {dataset}.u (a int64)", job_id)
-    assert client.get_job(job_id, location="US").statement_type == "CREATE_TABLE"
+    assert client.get_job(job_id, location="EU").statement_type == "CREATE_TABLE"
     assert [each.table_id for each in client.list_tables(dataset)] == ["t"]
 
 

@@ -4,8 +4,9 @@
 
 Each run alternates ours with the limit, on a private cluster: `COPY (SELECT row_to_json(t))` read
 by psql, and `pg_recvlogical` with pgoutput to /dev/null. Ours includes the start of the process.
-Wall seconds, CPU seconds of the tool and of the server beside it, peak memory of the tool; medians
-and ratios come last, as JSON. A ratio above 1 means that ours is faster, or takes less.
+Wall seconds, CPU seconds of the tool and of the server beside it, peak memory of the tool's
+processes together; medians and ratios come last, as JSON. A ratio above 1 means that ours is
+faster, or takes less.
 """
 
 import argparse
@@ -71,6 +72,7 @@ class Capture:
             "stateKey": table,
         }
         self.state = {}
+        self.peak_mb = 0.0
 
     @contextmanager
     def process(self, out, *, until_caught_up: bool = True):
@@ -92,7 +94,7 @@ class Capture:
     def run(self) -> None:
         """Capture to nowhere until caught up."""
         with Path(os.devnull).open("wb") as nowhere, self.process(nowhere) as process:
-            process.wait()
+            self.peak_mb = peak_mb(process)
 
     def begin(self) -> None:
         """Capture what there is, and keep the state."""
@@ -128,7 +130,19 @@ def server_cpu(cluster) -> float:
     return total
 
 
-def cost(cluster, work) -> Cost:
+def peak_mb(process) -> float:
+    """Wait for a process; return the most that it and those it started took of memory together."""
+    leader, peak = psutil.Process(process.pid), 0
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            family = [leader, *leader.children(recursive=True)]
+            peak = max(peak, sum(each.memory_info().rss for each in family))
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    return peak / 2**20
+
+
+def cost(cluster, work, peak=lambda: 0.0) -> Cost:
     before, served = resource.getrusage(resource.RUSAGE_CHILDREN), server_cpu(cluster)
     started = time.perf_counter()
     work()
@@ -137,8 +151,7 @@ def cost(cluster, work) -> Cost:
     # A session's process ends, and its time is counted, a moment after its client went.
     time.sleep(0.5)
     tool = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    # The peak is that of the largest process so far: ours, next to the C programs it runs beside.
-    return Cost(wall, tool, server_cpu(cluster) - served, after.ru_maxrss / 1024)
+    return Cost(wall, tool, server_cpu(cluster) - served, peak())
 
 
 def to_nowhere(*command: object) -> None:
@@ -153,7 +166,7 @@ def backfill(cluster, rows: int, runs: int) -> dict:
         limits.append(
             cost(cluster, lambda: to_nowhere(cluster.bin / "psql", cluster.conninfo, "-c", query))
         )
-        ours.append(cost(cluster, capture.run))
+        ours.append(cost(cluster, capture.run, lambda: capture.peak_mb))
     return summary(rows, limits, ours)
 
 
@@ -178,7 +191,7 @@ def changes(cluster, rows: int, runs: int, control) -> dict:
                    "--start", "-o", "proto_version=1", "-o", "publication_names=changes",
                    "-f", os.devnull, "--endpos", end, "--no-loop"]  # fmt: skip
         limits.append(cost(cluster, lambda c=command: to_nowhere(*c)))
-        ours.append(cost(cluster, capture.run))
+        ours.append(cost(cluster, capture.run, lambda: capture.peak_mb))
     return summary(rows + rows * 3 // 4, limits, ours)
 
 

@@ -1,36 +1,29 @@
-"""Chunks of a table, read with COPY: ranges of its key, or of its pages.
+"""Chunks of a table, cut to be read with COPY: ranges of its key, or of its pages.
 
 Several are cut at a time, to be read side by side. Ranges of pages need no question to the server;
 where a range of keys ends, an index tells without a look at the rows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-import psycopg
 from psycopg import Connection, pq
 
 from estuary_cdk.errors import ConfigError
-from estuary_cdk.kits.sql_cdc.database import Scan, Scanned
+from estuary_cdk.kits.sql_cdc.database import Scan
 from estuary_cdk.kits.sql_cdc.packing import Part, packed, unpacked
 from estuary_cdk.kits.sql_cdc.tables import Table
-from estuary_cdk.logs import get_logger
-from source_postgres import wire
 from source_postgres.catalog import Details
 from source_postgres.column_types import Mapped
 from source_postgres.config import Config
 from source_postgres.documents import Origin
-from source_postgres.pgoutput import pack_key, packer_of
-from source_postgres.rows import Template, columns_of, numbers
+from source_postgres.keys import pack_key, packer_of
+from source_postgres.reading import Chunk, Reading
 
-log = get_logger(__name__)
-
-RECEIVE_TIMEOUT_S: Final = 60.0
 ROWS_PER_PAGE: Final = 100
 # More rows than a page can hold, so that rows numbered by their page keep their numbers apart.
 ROW_NUMBERS_PER_PAGE: Final = 2048
-PART_BYTES: Final = 1 << 20
 TID_RANGES_SINCE: Final = 140000
 LINE_POINTER_BYTES: Final = 28
 
@@ -47,22 +40,6 @@ def qualified(table: Table) -> str:
     return ".".join(map(identifier, table.id))
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A statement that reads one chunk, and where the scan stands behind it.
-
-    Without a `position` that is behind the chunk's last row, of which `key` are the columns; a
-    chunk of fewer rows than `rows_max` is the last one. Rows are numbered from `first_row` on.
-    """
-
-    statement: str
-    first_row: int = 0
-    rows_max: int | None = None
-    key: tuple[int, ...] = ()
-    position: bytes | None = None
-    last: bool = False
-
-
 def chunks(connection: Connection[Any], scan: Scan, config: Config, chunks_max: int) -> list[Scan]:
     """Cut what comes next of a table into chunks that lie next to each other.
 
@@ -75,45 +52,18 @@ def chunks(connection: Connection[Any], scan: Scan, config: Config, chunks_max: 
     return [replace(scan, chunk=chunk) for chunk in cut]
 
 
-def scanned(
-    connection: Connection[Any], scan: Scan, config: Config, origin: Origin
-) -> Iterator[Scanned]:
-    """Read a chunk of a table, in parts.
-
-    A chunk in order of the key that runs into the statement timeout ends there, if it has rows.
-    Raises psycopg.Error.
-    """
-    chunk: Chunk = scan.chunk or chunks(connection, scan, config, 1)[0].chunk
-    names = [column.name for column in scan.table.columns]
-    types = [_read(scan, name)[1] for name in names]
-    packers = [packer_of(types[index]) for index in chunk.key]
-    form = Template(scan.binding, origin.snapshot(scan.table.id), names, types)
-    rows = size = told = 0
-    position = scan.state.position
-    blocks: list[bytes] = []
-    try:
-        messages = wire.started(connection, chunk.statement.encode())
-        for block in wire.blocks(messages, RECEIVE_TIMEOUT_S):
-            columns = columns_of(block, types) if names else []
-            count = len(columns[0]) if columns else block.count(b"\n")
-            first = chunk.first_row + rows
-            places = numbers(range(first, first + count))
-            blocks.append(form.lines([places], columns, count))
-            if chunk.key:
-                position = pack_key([columns[index][-1] for index in chunk.key], packers)
-            rows += count
-            size += len(block)
-            if size >= PART_BYTES:
-                yield Scanned(b"".join(blocks), rows - told, position if chunk.key else None)
-                blocks, size, told = [], 0, rows
-    except psycopg.errors.QueryCanceled:
-        if not (rows and chunk.key):
-            raise
-        log.info("a chunk ends early: the statement timeout", table=scan.table.name, rows=rows)
-        yield Scanned(b"".join(blocks), rows - told, position, short=True)
-        return
-    done = chunk.last if chunk.rows_max is None else rows < chunk.rows_max
-    yield Scanned(b"".join(blocks), rows - told, chunk.position or position, done)
+def reading(scan: Scan, origin: Origin) -> Reading:
+    """Return how a chunk is read."""
+    names = tuple(column.name for column in scan.table.columns)
+    return Reading(
+        scan.chunk,
+        scan.table.name,
+        names,
+        tuple(_read(scan, name)[1] for name in names),
+        scan.binding,
+        origin.snapshot(scan.table.id),
+        scan.state.position,
+    )
 
 
 def _columns(scan: Scan) -> str:

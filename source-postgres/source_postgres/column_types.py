@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from source_postgres import composites, values
@@ -198,4 +199,4 @@ def _nullable(schema: Schema) -> Schema:
 
 
 def _array_of(convert: Converter, delimiter: bytes) -> Callable[[bytes], bytes]:
-    return lambda value: composites.array(value, convert, delimiter)
+    return partial(composites.array, convert=convert, delimiter=delimiter)

@@ -6,6 +6,7 @@ quotes. Elements are converted together, a column of them.
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from source_postgres.values import NULL, Column, Converter, text, verbatim
@@ -60,15 +61,16 @@ def composite(fields: Sequence[tuple[str, Converter]]) -> Callable[[bytes], byte
     heads = [encode_json(name) + b":" for name, _ in fields]
     converters = [convert for _, convert in fields]
 
-    def converted(value: bytes) -> bytes:
-        parts = _fields(value[1:-1]) if heads else []
-        members = [
-            head + convert([part])[0]
-            for head, convert, part in zip(heads, converters, parts, strict=True)
-        ]
-        return b"{%b}" % b",".join(members)
+    return partial(_composite, heads, converters)
 
-    return converted
+
+def _composite(heads: Sequence[bytes], converters: Sequence[Converter], value: bytes) -> bytes:
+    parts = _fields(value[1:-1]) if heads else []
+    members = [
+        head + convert([part])[0]
+        for head, convert, part in zip(heads, converters, parts, strict=True)
+    ]
+    return b"{%b}" % b",".join(members)
 
 
 def _fields(inner: bytes) -> Column:

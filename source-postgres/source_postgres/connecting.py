@@ -29,17 +29,30 @@ def connect(
     Every session speaks with SESSION_SETTINGS; a connection for replication has no statement
     timeout, and is a walsender's unless it is to read changes with queries.
     """
-    settings = {
-        **SESSION_SETTINGS,
-        "statement_timeout": "0" if replication else _statement_timeout(config),
-        "max_parallel_workers_per_gather": "0",
-        "lock_timeout": "0",
-        "idle_in_transaction_session_timeout": "0",
-    }
+    settings = _settings(config)
+    if replication:
+        settings["statement_timeout"] = "0"
     parameters = {"replication": "database"} if replication and walsender else {}
     connection = postgres.connect(config.server, settings, **parameters)
     connection.prepare_threshold = None
     return connection
+
+
+@contextmanager
+def dialling(config: Config) -> Iterator[dict[str, Any]]:
+    """Give the parameters with which `psycopg.connect` does what `connect` does, in the block."""
+    with postgres.dialling(config.server, _settings(config)) as given:
+        yield {**given, "autocommit": True, "prepare_threshold": None}
+
+
+def _settings(config: Config) -> dict[str, str]:
+    return {
+        **SESSION_SETTINGS,
+        "statement_timeout": _statement_timeout(config),
+        "max_parallel_workers_per_gather": "0",
+        "lock_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+    }
 
 
 def _statement_timeout(config: Config) -> str:

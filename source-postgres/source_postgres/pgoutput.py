@@ -14,15 +14,14 @@ import psycopg
 
 from estuary_cdk.errors import CdkError, DataError, shortened
 from estuary_cdk.kits.sql_cdc.database import Batch, Changes, Followed
-from estuary_cdk.kits.sql_cdc.packing import Part, packed
 from estuary_cdk.kits.sql_cdc.tables import TableId
 from estuary_cdk.protocol.codec import encode_json
 from source_postgres.column_types import Mapped
 from source_postgres.documents import Heads, Origin, Transaction, lsn_text
 from source_postgres.fitting import BEFORE_BYTES_MAX, fitted
+from source_postgres.keys import pack_key, packer_of
 from source_postgres.rows import Template, numbers
 from source_postgres.tuples import UNCHANGED, Fields, Rows, Splitter, tuple_fields
-from source_postgres.values import NULL
 
 # Between 1970, where Unix counts from, and 2000, where PostgreSQL does.
 EPOCH_MS: Final = 946_684_800_000
@@ -85,13 +84,6 @@ def relation(data: bytes, at: int) -> Relation:
 def _text(data: bytes, at: int) -> tuple[str, int]:
     end = data.index(b"\0", at)
     return data[at:end].decode(), end + 1
-
-
-def pack_key(fields: Sequence[bytes], packers: Sequence[Callable[[bytes], Part]]) -> bytes:
-    """Pack the text form of key columns."""
-    return packed(
-        [None if raw == NULL else pack(raw) for raw, pack in zip(fields, packers, strict=True)]
-    )
 
 
 class TableDecoder:
@@ -334,18 +326,6 @@ class TableDecoder:
             types = [self._mapped[i] for i in shape]
             form = self._templates[shape] = Template(self._binding, _BARE_META, names, types)
         return form
-
-
-def packer_of(mapped: Mapped) -> Callable[[bytes], Part]:
-    """Return how the text form of a key column's value is packed."""
-    kind = mapped.schema.get("type")
-    if kind == "integer":
-        return int
-    if kind == "boolean":
-        return lambda raw: raw == b"t"
-    if mapped.schema.get("contentEncoding"):
-        return lambda raw: bytes.fromhex(raw[2:].decode())
-    return lambda raw: raw.decode()
 
 
 class Decoder:

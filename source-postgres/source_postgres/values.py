@@ -8,12 +8,14 @@ at alone.
 Text from a server whose `client_encoding` is UTF8 holds no zero byte and none of 0xC0, 0xC1,
 0xF5-0xFF, which are free for SEPARATOR and NULL.
 
-The session that produced the text has to have SESSION_SETTINGS.
+The session that produced the text has to have SESSION_SETTINGS. Converters can be pickled: another
+process may do the work.
 """
 
 import re
 from binascii import b2a_base64, unhexlify
 from collections.abc import Callable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Final
 
@@ -328,8 +330,8 @@ def _repaired(found: re.Match[bytes]) -> bytes:
 
 def each(convert: Callable[[bytes], bytes]) -> Converter:
     """Return a converter of values that have to be looked at one by one."""
+    return partial(_each, convert)
 
-    def converted(column: Column) -> Column:
-        return [b"null" if value == NULL else convert(value) for value in column]
 
-    return converted
+def _each(convert: Callable[[bytes], bytes], column: Column) -> Column:
+    return [b"null" if value == NULL else convert(value) for value in column]

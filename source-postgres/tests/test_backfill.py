@@ -15,7 +15,7 @@ from estuary_cdk.testing.runtime import after_checkpoints
 from source_postgres import backfill, catalog, connecting
 from source_postgres.column_types import BUILTIN
 from source_postgres.config import Config
-from source_postgres.pgoutput import pack_key, packer_of
+from source_postgres.keys import pack_key, packer_of
 
 
 def with_mode(built, mode: str):

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from readings import read_here, reader, readings
 
 from source_postgres.config import Config
 
@@ -149,6 +150,17 @@ async def test_every_type_is_the_same_in_rows_and_in_changes(any_source):
         assert [error.message for error in validator.iter_errors(document)] == []
 
 
+def test_a_process_beside_reads_every_type_to_the_same_bytes(any_source):
+    prepared(any_source)
+    insert(any_source, 0)
+    any_source.run('create table "Ä""b" (id int primary key, "c d" text)')
+    chunks = readings(any_source)
+    with reader(any_source) as process:
+        for chunk in chunks:
+            assert list(process.scanned(chunk)) == read_here(any_source, chunk)
+    assert sum(part.rows for chunk in chunks for part in read_here(any_source, chunk)) == 6
+
+
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
@@ -196,6 +208,9 @@ async def test_any_values_are_the_same_in_rows_and_in_changes(source):
     assert strip == [
         {k: v for k, v in doc.items() if k not in {"_meta", "id"}} for doc in second.of(0)
     ]
+    [chunk] = readings(source, 1)
+    with reader(source) as process:
+        assert list(process.scanned(chunk)) == read_here(source, chunk)
     assert [doc["a"] for doc in first.of(0)] == [row[0] for row in rows]
     assert [doc["b"] for doc in first.of(0)] == [row[1] for row in rows]
 

@@ -8,11 +8,14 @@ many at once.
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from estuary_cdk.kits.sql_cdc.resources import TableResource
-from estuary_cdk.kits.sql_cdc.states import TableState
 from estuary_cdk.kits.sql_cdc.tables import Table, TableId
+
+if TYPE_CHECKING:
+    # Models take a while to load, which a process that only reads rows does without.
+    from estuary_cdk.kits.sql_cdc.resources import TableResource
+    from estuary_cdk.kits.sql_cdc.states import TableState
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,12 @@ class Scan:
     """What to scan a chunk of: a table, where it stands, and what its binding asks for.
 
     `binding` is the binding's index. `chunk` says which chunk, in the database's own terms; None
-    for the next one.
+    before it is cut.
     """
 
     table: Table
-    resource: TableResource
-    state: TableState
+    resource: "TableResource"
+    state: "TableState"
     binding: int = 0
     chunk: Any = None
 
@@ -139,9 +142,10 @@ class Database(Protocol):
         ...
 
     def scan(self, scan: Scan) -> AsyncGenerator[Scanned, None]:
-        """Scan a chunk of a table; any number of them at a time.
+        """Scan a chunk that was cut; any number of them at a time.
 
-        What it reads is no older than the moment at which this is first awaited.
+        What it reads is no older than the moment at which this is first awaited. The core takes no
+        changes from the stream between the cut and the end of the scan.
         """
         ...
 

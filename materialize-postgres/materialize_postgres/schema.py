@@ -3,7 +3,7 @@
 PostgreSQL's changes of tables are transactional: each of ours is one transaction, so a crash leaves
 a table as it was or as it should be, and what is left to do is planned anew. A change waits for
 locks a limited time, so that no long query of someone else blocks all others behind us, and tries
-again.
+again. What empties a table shuts out the task's older processes, whose rows belong to what was.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from typing import Final
 
 from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.failpoints import failpoint
-from estuary_cdk.kits.sql import Dialect, statements
+from estuary_cdk.kits.sql import Dialect, shut_out, statements
 from estuary_cdk.kits.sql.alterations import alterations
 from estuary_cdk.kits.sql.enumerations import spelled
 from estuary_cdk.logs import get_logger
@@ -27,6 +27,7 @@ from estuary_cdk.materialize import (
     Rules,
     Table,
 )
+from estuary_cdk.materialize.changes import EMPTYING
 from materialize_postgres.config import Config, Resource
 from materialize_postgres.dialect import POSTGRES, folded, literal, quote, variant
 from materialize_postgres.enum_types import extensions, with_types
@@ -162,6 +163,9 @@ class PostgresDestination:
             )
             for statement in done:
                 self._session.execute(statement, verb="change")
+            if isinstance(change, EMPTYING):
+                home = folded(self._config.namespace)
+                shut_out(self._session, POSTGRES, change.binding.task, (home,))
             failpoint("materialize-postgres.applying")
             self._session.commit()
         finally:

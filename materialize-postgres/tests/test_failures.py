@@ -11,14 +11,14 @@ import psycopg
 import pytest
 
 from estuary_cdk.errors import CdkError, TransientError
-from estuary_cdk.materialize import Keys, Shard
+from estuary_cdk.materialize import Keys
+from estuary_cdk.testing.sql_endpoint import WHOLE
 from estuary_cdk.testing.tcp_proxy import tcp_proxy
 from materialize_postgres.config import Config
 from materialize_postgres.schema import connect
 from materialize_postgres.session import CONNECT_ATTEMPTS_MAX, connected
 from materialize_postgres.transactor import open_transactor
 
-WHOLE = Shard("acme/task", 0, 0xFFFFFFFF)
 DISK_MB = 4
 
 FULL = """

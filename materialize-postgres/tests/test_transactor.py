@@ -3,27 +3,15 @@
 
 import threading
 
-import msgspec
 import psycopg
 import pytest
 
 from estuary_cdk.errors import ConfigError, DataError, Fenced, TransientError
-from estuary_cdk.materialize import Keys, Shard, Stores
+from estuary_cdk.materialize import Keys, RecreateTable, Shard, Stores, TruncateTable
+from estuary_cdk.testing.sql_endpoint import mixed, require_emptying_shuts_out
 from materialize_postgres.transactor import open_transactor
 
 LOW, HIGH = Shard("acme/task", 0, 0x7FFFFFFF), Shard("acme/task", 0x80000000, 0xFFFFFFFF)
-
-
-def mixed(*rows) -> Stores:
-    """Rows of key, value, exists, delete."""
-    return Stores(
-        0,
-        [msgspec.json.encode([row[0]]) for row in rows],
-        [msgspec.json.encode([row[1]]) for row in rows],
-        [msgspec.json.encode({"id": row[0], "v": row[1]}) for row in rows],
-        [row[2] for row in rows],
-        [row[3] for row in rows],
-    )
 
 
 def test_new_and_known_rows_and_deletes_of_one_batch(any_database):
@@ -151,6 +139,17 @@ def test_a_split_takes_over_the_checkpoint_and_a_join_finds_its_own(database):
                 pass
             with pytest.raises(Fenced):
                 low.commit(b'{"n":5}')
+
+
+@pytest.mark.parametrize(
+    "emptying",
+    [
+        TruncateTable,
+        lambda binding, there: RecreateTable(binding, there, there.columns, "its key changed"),
+    ],
+)
+def test_a_process_whose_table_is_emptied_under_it_is_shut_out(emptying, database):
+    require_emptying_shuts_out(database, emptying)
 
 
 def test_tasks_dont_fence_each_other(database):

@@ -2,7 +2,8 @@
 
 Every change is one transaction, so a crash leaves the table as it was or as it should be. SQLite
 can't alter a column: such a change fills a new table from the old one and renames it. Indexes and
-triggers that people made on the table are made again; views go by name and stay.
+triggers that people made on the table are made again; views go by name and stay. What empties a
+table shuts out the task's older processes, whose rows belong to what was.
 """
 
 import sqlite3
@@ -13,7 +14,7 @@ from typing import assert_never
 
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.failpoints import failpoint
-from estuary_cdk.kits.sql import migrate, statements
+from estuary_cdk.kits.sql import migrate, shut_out, statements
 from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize import (
     AddColumns,
@@ -29,6 +30,7 @@ from estuary_cdk.materialize import (
     Table,
     TruncateTable,
 )
+from estuary_cdk.materialize.changes import EMPTYING
 from materialize_sqlite.config import Config
 from materialize_sqlite.database import database, reasons, transaction
 from materialize_sqlite.dialect import SQLITE
@@ -76,6 +78,8 @@ class SqliteDestination:
         log.info("changing table", table=change.binding.path[-1], change=type(change).__name__)
         with reasons(self._path, "change"), _old_renaming(self._db), transaction(self._db):
             done = _applied(self._db, change)
+            if isinstance(change, EMPTYING):
+                shut_out(self._db, SQLITE, change.binding.task)
             failpoint("materialize-sqlite.applying")
         failpoint("materialize-sqlite.applied")
         return ";\n".join(done) + ";"

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from estuary_cdk.testing.materialize_contract import PROMISES, Promise, Subject
+from estuary_cdk.testing.materialize_contract import BOTH_WAYS, Subject
 from materialize_sqlite import materialization
 
 
@@ -35,16 +35,7 @@ def subject(path: Path, *, hard_deletes: bool) -> Subject:
     )
 
 
-# Both ways of deleting keep every promise; the two that take long are tried in one way each.
-LONG = {"survives_crashes": True, "takes_many_keys": False}
-CASES = [
-    pytest.param(promise, hard, id=f"{promise.__name__}-{'hard' if hard else 'soft'}")
-    for promise in PROMISES
-    for hard in (False, True)
-    if LONG.get(promise.__name__, hard) is hard
-]
-
-
-@pytest.mark.parametrize(("promise", "hard_deletes"), CASES)
-async def test_it_keeps_its_promise(promise: Promise, hard_deletes: bool, tmp_path: Path):
+@pytest.mark.parametrize("name", BOTH_WAYS)
+async def test_it_keeps_its_promise(name: str, tmp_path: Path):
+    promise, hard_deletes = BOTH_WAYS[name]
     await promise(subject(tmp_path / "data.db", hard_deletes=hard_deletes))

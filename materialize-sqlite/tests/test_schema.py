@@ -142,6 +142,7 @@ def test_recreating_drops_what_was_there(file):
     file.query("CREATE INDEX mine ON T (other)")
     binding = file.binding()
     with connect(file.config()) as destination:
+        destination.prepare([binding.path])
         columns = file.columns(destination, binding)
     file.apply(RecreateTable(binding, file.table("t"), columns, "the key changed"))
     assert [column.name for column in file.table("t").columns] == ["id", "v", "flow_document"]

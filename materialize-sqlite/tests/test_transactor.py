@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from estuary_cdk.errors import ContractError, DataError, Fenced
-from estuary_cdk.materialize import Keys, Shard, Stores
+from estuary_cdk.materialize import Keys, RecreateTable, Shard, Stores, TruncateTable
 from estuary_cdk.testing.patience import HANGS_S
+from estuary_cdk.testing.sql_endpoint import require_emptying_shuts_out
 from materialize_sqlite import transactor as module
 from materialize_sqlite.transactor import open_transactor
 
@@ -66,6 +67,17 @@ def test_a_zombie_is_fenced_and_its_rows_are_not_kept(file):
             zombie.commit(b'{"n":2}')
         assert file.query(ROWS) == [(1, "new")]
         assert file.query("SELECT checkpoint FROM flow_checkpoints_v1") == [('{"n":1}',)]
+
+
+@pytest.mark.parametrize(
+    "emptying",
+    [
+        TruncateTable,
+        lambda binding, there: RecreateTable(binding, there, there.columns, "its key changed"),
+    ],
+)
+def test_a_process_whose_table_is_emptied_under_it_is_shut_out(emptying, file):
+    require_emptying_shuts_out(file, emptying)
 
 
 def test_commit_needs_a_fence(file):

@@ -52,7 +52,7 @@ class Binding(Generic[ResourceT]):
 
     `index` is what batches call it by; `path` names the table and is unique within the task;
     `state_key` is the name of what is kept for it and changes with `path` and `backfill`.
-    `document` is None where the root isn't selected.
+    `document` is None where the root isn't selected, `task` is the name of the materialization.
     """
 
     index: int
@@ -65,6 +65,7 @@ class Binding(Generic[ResourceT]):
     delta_updates: bool
     backfill: int
     state_key: str
+    task: str = ""
 
     @property
     def fields(self) -> tuple[Field, ...]:

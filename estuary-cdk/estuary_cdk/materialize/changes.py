@@ -4,7 +4,7 @@ No change drops a column or the table of a binding that was removed.
 """
 
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from estuary_cdk.materialize.bindings import Binding, Column, Field, Table
 
@@ -75,6 +75,9 @@ class AllowRepeats:
     binding: Binding[Any]
     existing: Table
 
+
+EMPTYING: Final = (RecreateTable, TruncateTable)
+"""The changes after which no row is there that was there before."""
 
 Change = (
     CreateTable

@@ -62,7 +62,7 @@ def bindings_of(
     Raises ConfigError for a resource config that doesn't read or a name that is used twice.
     """
     bindings = [
-        _binding(materialization, index, built, spec.linked_collections, rules)
+        _binding(materialization, index, built, spec, rules)
         for index, built in enumerate(spec.bindings)
     ]
     for binding in bindings:
@@ -74,10 +74,10 @@ def _binding(
     materialization: Materialization[Any, Any],
     index: int,
     built: MaterializationBinding,
-    linked: Sequence[CollectionSpec],
+    spec: MaterializationSpec,
     rules: Rules,
 ) -> Binding[Any]:
-    collection = collection_of(built, linked)
+    collection = collection_of(built, spec.linked_collections)
     selection = built.field_selection
     projections = {each.field: each for each in collection.projections}
 
@@ -103,6 +103,7 @@ def _binding(
         delta_updates=built.delta_updates,
         backfill=built.backfill,
         state_key=built.state_key or "/".join(path),
+        task=spec.name,
     )
 
 

@@ -1,7 +1,13 @@
 """SQL destinations from parts: a dialect is a value, statements are functions, rows go in bulk."""
 
 from estuary_cdk.kits.sql.alterations import alterations
-from estuary_cdk.kits.sql.checkpoints import Connection, Fence, commit_checkpoint, install_fence
+from estuary_cdk.kits.sql.checkpoints import (
+    Connection,
+    Fence,
+    commit_checkpoint,
+    install_fence,
+    shut_out,
+)
 from estuary_cdk.kits.sql.csv_rows import csv_rows
 from estuary_cdk.kits.sql.dialect import (
     ANSI,
@@ -43,5 +49,6 @@ __all__ = [
     "question_mark",
     "quoted",
     "row_reader",
+    "shut_out",
     "target",
 ]

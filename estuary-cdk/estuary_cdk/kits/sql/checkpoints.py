@@ -5,7 +5,8 @@ process opens any overlapping range. A commit names the fence its process instal
 transaction as its rows: once another process has opened, the commit changes no row and all of it is
 rolled back. A shard that was split off finds its parent's row, the narrowest that covers it, takes
 over its checkpoint and gets a row of its own; the parent's row stays, fenced. A shard joined from
-two finds its own older row again.
+two finds its own older row again. Emptying a table raises the fence as well, in its transaction:
+what a process still has to commit belongs to the rows that are gone.
 
 A checkpoint is the JSON text the runtime sent, byte for byte. All calls run inside a transaction
 that the caller begins and ends.
@@ -19,6 +20,7 @@ from estuary_cdk.errors import ConfigError, Fenced
 from estuary_cdk.kits.sql import statements
 from estuary_cdk.kits.sql.dialect import Dialect
 from estuary_cdk.materialize.bindings import Shard
+from estuary_cdk.protocol.flow import KEY_END_MAX
 
 
 class Cursor(Protocol):
@@ -73,6 +75,17 @@ def install_fence(
         row = (task, begin, end, number, checkpoint)
         connection.execute(statements.insert_fence(dialect, namespace), row)
     return Fence(shard, number, checkpoint.encode())
+
+
+def shut_out(
+    connection: Connection, dialect: Dialect, task: str, namespace: Sequence[str] = ()
+) -> None:
+    """Fence off all processes of a task that are running; its checkpoints stay.
+
+    The last statement of a transaction that locks tables of the task: they lock these rows last.
+    """
+    parameters = (task, KEY_END_MAX, 0)
+    connection.execute(statements.bump_fences(dialect, namespace), parameters)
 
 
 def commit_checkpoint(

@@ -39,6 +39,12 @@ NUMERIC_DIGITS: Final = (38, 9)
 BIG_DIGITS: Final = (38, 10)
 """What the emulator can keep of BIGNUMERIC: digits in all, and after the point."""
 
+_BIG_CAST = re.compile(
+    r"CAST\s*\(\s*(?!NULL\b)((?:`[^`]+`|[^\W\d]\w*)(?:\s*\.\s*(?:`[^`]+`|\w+))*)\s+AS\s+"
+    r"BIG(?:NUMERIC|DECIMAL)\s*(?:\([\d\s,]*\)\s*)?\)",
+    re.IGNORECASE,
+)
+_DIGITS = re.compile(r"\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
 _TYPE_ENDS = frozenset({"NOT", "OPTIONS", "DEFAULT", "COLLATE", "PRIMARY", "REFERENCES"})
 _BEFORE_TABLES = frozenset({"EXISTS", "FROM", "INSERT", "INTO", "JOIN", "MERGE", "TABLE", "UPDATE"})
 _OPENS, _CLOSES = frozenset("(<["), frozenset(")>]")
@@ -146,29 +152,38 @@ def datasets(sql: str, project: str, dataset: str = "") -> list[tuple[str, str]]
 
 
 def emulated(sql: str) -> str:
-    """Spell the decimal types of a statement as the emulator keeps most of their digits."""
+    """Spell the decimal types of a statement as the emulator keeps most of their digits.
+
+    Columns and literals aren't made BIGNUMERIC: what they are compared with or written to is.
+    """
     tokens = list(read_tokens(sql))
     pieces, end = [], 0
     for index, token in enumerate(tokens):
-        kind = LEGACY.get(token.key, token.key)
-        follower = tokens[index + 1] if index + 1 < len(tokens) else None
-        if kind not in {"NUMERIC", "BIGNUMERIC"} or (follower and follower.kind == "string"):
-            continue
-        if index and tokens[index - 1].text == ".":
-            continue
-        digits = NUMERIC_DIGITS if kind == "NUMERIC" else BIG_DIGITS
-        last = token.end
-        if follower and follower.text == "(":
-            if kind == "NUMERIC":
-                continue
-            numbers = re.match(r"\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)", sql[follower.start :])
-            if numbers is None:
-                continue
-            digits = (min(int(numbers[1]), 38), min(int(numbers[2] or 0), 38))
-            last = follower.start + numbers.end()
-        pieces += [sql[end : token.start], f"NUMERIC({digits[0]}, {digits[1]})"]
-        end = last
+        if token.start >= end and (found := _decimals(sql, tokens, index)) is not None:
+            pieces += [sql[end : token.start], found[0]]
+            end = found[1]
     return "".join([*pieces, sql[end:]])
+
+
+def _decimals(sql: str, tokens: Sequence[Token], index: int) -> tuple[str, int] | None:
+    """Return what to write for a token instead, and where that ends; None: it stays."""
+    token = tokens[index]
+    if token.key == "CAST" and (found := _BIG_CAST.match(sql, token.start)):
+        return found[1], found.end()
+    kind = LEGACY.get(token.key, token.key)
+    if kind not in {"NUMERIC", "BIGNUMERIC"} or (index and tokens[index - 1].text == "."):
+        return None
+    follower = tokens[index + 1] if index + 1 < len(tokens) else None
+    if follower is not None and follower.kind == "string":
+        return ("", follower.start) if kind == "BIGNUMERIC" else None
+    if follower is None or follower.text != "(":
+        digits = NUMERIC_DIGITS if kind == "NUMERIC" else BIG_DIGITS
+        return f"NUMERIC({digits[0]}, {digits[1]})", token.end
+    numbers = _DIGITS.match(sql, follower.start)
+    if kind == "NUMERIC" or numbers is None:
+        return None
+    whole, scale = (min(int(each or 0), NUMERIC_DIGITS[0]) for each in numbers.groups())
+    return f"NUMERIC({whole}, {scale})", numbers.end()
 
 
 def rewritten(statements: Sequence[Statement]) -> str:

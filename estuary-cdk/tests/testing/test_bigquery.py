@@ -1,9 +1,13 @@
 """The service of tests as BigQuery's own client sees it."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import psutil
 import pytest
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
@@ -19,19 +23,13 @@ from estuary_cdk.testing.bigquery import (
     Break,
     Fault,
     access_denied,
-    bigquery,
     dataset_not_found,
     invalid_query,
 )
 from estuary_cdk.testing.gcs import gcs
+from estuary_cdk.testing.patience import HANGS_S
 
 Client = client_library.Client
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[BigQuery]:
-    with bigquery() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -39,23 +37,6 @@ def _nothing_left(service: BigQuery) -> Iterator[None]:
     yield
     service.forget()
     service.read_files_from(None)
-
-
-@pytest.fixture
-def client(service: BigQuery) -> Iterator[Client]:
-    with Client(
-        "test", AnonymousCredentials(), client_options={"api_endpoint": service.url}
-    ) as connected:
-        yield connected
-
-
-@pytest.fixture
-def dataset(client: Client) -> str:
-    name = f"d{uuid4().hex}"
-    made = client_library.Dataset(f"test.{name}")
-    made.location = "EU"
-    client.create_dataset(made)
-    return name
 
 
 def _run(client: Client, sql: str, job_id: str | None = None) -> list[tuple]:
@@ -87,6 +68,22 @@ def test_a_querys_id_can_be_used_once(client, dataset):
     assert [each.table_id for each in client.list_tables(dataset)] == ["t"]
 
 
+def test_of_those_who_use_an_id_at_once_one_makes_the_job(client, dataset):
+    _run(client, f"create table {dataset}.t (a int64)")
+    job_id = uuid4().hex
+
+    def insert(_: int) -> bool:
+        try:
+            _run(client, f"insert {dataset}.t (a) values (1)", job_id)
+        except exceptions.Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(insert, range(4))) == [False, False, False, True]
+    assert _run(client, f"select count(*) from {dataset}.t") == [(1,)]
+
+
 @pytest.mark.parametrize("resumable", [False, True])
 def test_a_loads_id_can_be_used_once_and_finds_it(client, dataset, resumable):
     job_id = uuid4().hex
@@ -95,6 +92,21 @@ def test_a_loads_id_can_be_used_once_and_finds_it(client, dataset, resumable):
         _load(client, f"{dataset}.t", job_id, resumable=resumable)
     assert client.get_job(job_id, location="EU").output_rows == 3
     assert _run(client, f"select sum(a) from {dataset}.t") == [(3,)]
+
+
+def test_a_question_is_answered_again_under_its_request_id(client, dataset):
+    _run(client, f"create table {dataset}.t (a int64)")
+    asked = {
+        "query": f"insert {dataset}.t (a) values (1)",
+        "useLegacySql": False,
+        "requestId": uuid4().hex,
+    }
+    answers = [
+        client._connection.api_request(method="POST", path="/projects/test/queries", data=asked)
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+    assert _run(client, f"select count(*) from {dataset}.t") == [(1,)]
 
 
 def test_a_job_nobody_made_is_not_found(client):
@@ -178,3 +190,20 @@ def test_a_load_reads_files_from_a_store(service, client, dataset):
             "gs://staged/a/*.json", f"{dataset}.t", job_config=config
         ).result()
     assert _run(client, f"select sum(a) from {dataset}.t") == [(3,)]
+
+
+def test_the_service_ends_with_whoever_started_it():
+    code = """
+from estuary_cdk.testing.bigquery import bigquery
+with bigquery():
+    print("runs", flush=True)
+    input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout.readline() == "runs\n"
+        started = psutil.Process(starter.pid).children(recursive=True)
+        starter.kill()
+    assert len(started) >= 2
+    assert psutil.wait_procs(started, timeout=HANGS_S)[1] == []

@@ -95,10 +95,11 @@ def test_every_change_of_a_table_becomes_a_statement_of_its_own():
     ("sql", "written"),
     [
         ("cast(x as numeric)", "cast(x as NUMERIC(38, 9))"),
-        ("cast(x as BIGNUMERIC)", "cast(x as NUMERIC(38, 10))"),
+        ("cast('1' as BIGNUMERIC)", "cast('1' as NUMERIC(38, 10))"),
+        ("cast(l.`x` as BIGNUMERIC) = cast(y as bignumeric(38))", "l.`x` = y"),
         ("a bignumeric(60, 10), b", "a NUMERIC(38, 10), b"),
         ("a decimal(3, 1)", "a decimal(3, 1)"),
-        ("numeric '1.5'", "numeric '1.5'"),
+        ("numeric '1.5' < bignumeric '2.5'", "numeric '1.5' < '2.5'"),
         ("select `numeric`, 'numeric', t.numeric -- numeric", None),
     ],
 )

@@ -2,7 +2,6 @@
 
 import io
 import math
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import uuid4
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as client_library
 from google.cloud.bigquery import SchemaField
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, BigQueryWriteClient, types
@@ -20,8 +18,6 @@ from google.cloud.bigquery_storage_v1.services.big_query_read import transports 
 from google.cloud.bigquery_storage_v1.services.big_query_write import (
     transports as write_transports,
 )
-
-from estuary_cdk.testing.bigquery import BigQuery, bigquery
 
 Client = client_library.Client
 
@@ -58,6 +54,16 @@ RELIED_ON = {
         "select n, b from $.t",
         [(Decimal("12345678901234567890123456789.123456789"), Decimal("1.0123456789"))],
     ),
+    "texts become great integers": (
+        [
+            "create table $.t (k bignumeric(38))",
+            "create table $.s as select '123456789012345678901234567890' as c",
+            "merge $.t l using (select cast(c as bignumeric) as c from $.s) r on l.k = r.c "
+            "when not matched then insert (k) values (r.c)",
+        ],
+        "select k from $.t where k > bignumeric '12345678901234567890'",
+        [(Decimal(123456789012345678901234567890),)],
+    ),
     "a column is widened": (
         [
             "create table $.t (k int64)",
@@ -79,29 +85,6 @@ RELIED_ON = {
         [("k", "INT64", "NO"), ("j", "JSON", "YES"), ("n", "BIGNUMERIC", "YES")],
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[BigQuery]:
-    with bigquery() as running:
-        yield running
-
-
-@pytest.fixture
-def client(service: BigQuery) -> Iterator[Client]:
-    with Client(
-        "test", AnonymousCredentials(), client_options={"api_endpoint": service.url}
-    ) as connected:
-        yield connected
-
-
-@pytest.fixture
-def dataset(client: Client) -> str:
-    name = f"d{uuid4().hex}"
-    made = client_library.Dataset(f"test.{name}")
-    made.location = "EU"
-    client.create_dataset(made)
-    return name
 
 
 def _run(client: Client, sql: str, **more) -> list[tuple]:

@@ -114,6 +114,12 @@ class Cluster:
                 rows = cursor.fetchall() if cursor.description else []
         return rows
 
+    def admit(self, *lines: str) -> None:
+        """Put lines into pg_hba.conf, before those that trust everybody."""
+        path = self.directory / "data" / "pg_hba.conf"
+        path.write_text("\n".join([*lines, path.read_text()]))
+        self.execute("select pg_reload_conf()")
+
     @contextmanager
     def new_database(self, name: str) -> Iterator[str]:
         """Create a database for the block; it and its replication slots are gone afterwards."""

@@ -29,13 +29,6 @@ class Guarded:
         return self.cluster.execute(*statements)
 
 
-def hba(cluster: Cluster, *lines: str) -> None:
-    """Put lines before those that trust everybody."""
-    path = cluster.directory / "data" / "pg_hba.conf"
-    path.write_text("\n".join([*lines, path.read_text()]))
-    cluster.execute("select pg_reload_conf()")
-
-
 def reader(cluster: Cluster, host: str = "127.0.0.1") -> Server:
     return Server(
         address=f"{host}:{cluster.port}",
@@ -57,8 +50,7 @@ def guarded() -> Iterator[Guarded]:
             "create database closed allow_connections false",
             "create role few login connection limit 0 password 'right'",
         )
-        hba(
-            cluster,
+        cluster.admit(
             "host all reader 127.0.0.1/32 scram-sha-256",
             "host all stranger 127.0.0.1/32 reject",
             "host postgres absent 127.0.0.1/32 trust",
@@ -108,8 +100,7 @@ def encrypted() -> Iterator[Encrypted]:
             "alter system set ssl_ca_file = 'clients.crt'",
             "alter system set ssl = on",
         )
-        hba(
-            cluster,
+        cluster.admit(
             "hostssl all certified 127.0.0.1/32 cert",
             "hostssl all reader 127.0.0.1/32 scram-sha-256",
             "hostnossl postgres reader 127.0.0.1/32 scram-sha-256",

@@ -71,7 +71,7 @@ class TypeTable:
     `key_kinds` and `key_formats` first. `as_text` holds what a user asked to cast to a string,
     `document` whole documents, byte for byte, where objects have a type that keeps less, and
     `either` what is a number in one document and the string of one in another, where it matters
-    which it was. `enumerated` chooses the type of a string that is always one of the given labels;
+    which it was, and `mixed` the same by kind, where it doesn't. `enumerated` chooses the type of a string that is always one of the given labels;
     None where it is as any string is. A key is never such a column, for it couldn't become text
     when the schema opens.
     """
@@ -80,6 +80,7 @@ class TypeTable:
     as_text: ColumnType
     document: ColumnType | None = None
     either: ColumnType | None = None
+    mixed: Mapping[Kind, ColumnType] = field(default_factory=dict)
     enumerated: Callable[[tuple[str, ...]], ColumnType | None] | None = None
     formats: Mapping[str, ColumnType] = field(default_factory=dict)
     key_kinds: Mapping[Kind, ColumnType] = field(default_factory=dict)
@@ -92,8 +93,10 @@ class TypeTable:
             return self.as_text
         if wanted.is_document and self.document is not None:
             return self.document
-        if self.either is not None and shape.kind in _FORMATTED and _mixed(wanted):
-            return self.either
+        if shape.kind in _FORMATTED and _mixed(wanted):
+            mixed = self.either or self.mixed.get(shape.kind)
+            if mixed is not None:
+                return mixed
         found: list[ColumnType | None] = []
         if wanted.is_key:
             found = [self.key_formats.get(shape.format), self.key_kinds.get(shape.kind)]

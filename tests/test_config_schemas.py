@@ -58,7 +58,12 @@ def both(described: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_there_are_connectors_to_check() -> None:
-    assert {"source-http", "materialize-sqlite", "materialize-postgres"} <= set(CONNECTORS)
+    assert {
+        "source-http",
+        "materialize-sqlite",
+        "materialize-postgres",
+        "materialize-bigquery",
+    } <= set(CONNECTORS)
 
 
 def test_properties_are_titled_and_described(described) -> None:

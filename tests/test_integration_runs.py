@@ -121,7 +121,9 @@ def test_files_of_every_kind_in_a_store_become_rows(connector):
     assert out.splitlines()[-1] == f"{connector} (dev): all 20 rows are as expected"
 
 
-@pytest.mark.parametrize("connector", ["materialize-sqlite", "materialize-postgres"])
+@pytest.mark.parametrize(
+    "connector", ["materialize-sqlite", "materialize-postgres", "materialize-bigquery"]
+)
 def test_every_type_name_and_delete_becomes_what_the_snapshot_says(connector):
     process = start("materialize/run.sh", CONNECTOR=connector)
     out = ended(process)

@@ -6,14 +6,11 @@ from typing import Any
 import pyarrow as pa
 from google.api_core import exceptions
 
-from materialize_bigquery.schema import unique_name
 from materialize_bigquery.service import CALL_TIMEOUT_S, Service
 
 
-def documents_of(service: Service, query: str, table: str) -> Iterator[list[bytes]]:
-    """Yield the one column of a query's rows."""
-    verb = f"read table {table!r}"
-    job = service.query(unique_name("read"), verb, query)
+def documents_of(service: Service, job: Any, verb: str) -> Iterator[list[bytes]]:
+    """Yield the one column of a finished query's rows."""
     rows = service.required(
         verb, lambda: job.result(retry=None, job_retry=None, timeout=CALL_TIMEOUT_S)
     )

@@ -1,8 +1,8 @@
 """What things are called in BigQuery: tables, columns, and what is staged.
 
-A column's name has letters and digits of any script, underscores and dashes; whatever else a
-field's name has becomes an underscore. Case doesn't tell columns apart, nor tables of a kind that
-this connector makes. A name that is too long keeps its beginning and gets a hash of the whole.
+A column's name has letters and digits of any script, underscores and dashes, a table's those of
+ASCII; whatever else a name has becomes an underscore. Case doesn't tell columns apart. A name that
+is too long keeps its beginning and gets a hash of the whole.
 """
 
 import hashlib
@@ -10,11 +10,12 @@ import re
 from typing import Final
 
 COLUMN_CHARS_MAX: Final = 300
-TABLE_BYTES_MAX: Final = 1024
+TABLE_CHARS_MAX: Final = 1024
 APPLIED: Final = "flow_applied_v1"
 STAGED_PREFIX: Final = "flow_staged_"
 _HASH_DIGITS: Final = 8
 _ODD: Final = re.compile(r"[^\w-]")
+_ODD_IN_TABLES: Final = re.compile(r"[^\w-]", re.ASCII)
 # Names that the service keeps to itself.
 _RESERVED: Final = re.compile(
     r"(_TABLE_|_FILE_|_PARTITION|_ROW_TIMESTAMP|__ROOT__|_COLIDENTIFIER|_CHANGE_)", re.IGNORECASE
@@ -40,12 +41,10 @@ def column_name(name: str) -> str:
 
 def table_name(name: str) -> str:
     """Return the name of a table as the service can have it."""
-    folded = _ODD.sub("_", name)
-    encoded = folded.encode(errors="replace")
-    if len(encoded) <= TABLE_BYTES_MAX:
-        return encoded.decode()
-    kept = encoded[: TABLE_BYTES_MAX - _HASH_DIGITS - 1].decode(errors="ignore")
-    return f"{kept}_{digest(name)}"
+    folded = _ODD_IN_TABLES.sub("_", name)
+    if len(folded) <= TABLE_CHARS_MAX:
+        return folded
+    return f"{folded[: TABLE_CHARS_MAX - _HASH_DIGITS - 1]}_{digest(name)}"
 
 
 def staged_prefix(task: str, shard_range: str, state_key: str) -> str:

@@ -12,7 +12,7 @@ text. Nothing is rounded, but:
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -71,11 +71,17 @@ def _number(text: bytes) -> Decimal:
 
 def _decimal(text: bytes, whole: int, scale: int, *, kind: str) -> Decimal:
     number = _number(text)
-    exponent = number.normalize().as_tuple().exponent
-    assert isinstance(exponent, int)
-    if number and (number.adjusted() >= whole or -exponent > scale):
+    if number and (number.adjusted() >= whole or _scale(number) > scale):
         raise BeyondRangeError(f"has more digits than {kind}: set castToString for the field")
     return number
+
+
+def _scale(number: Decimal) -> int:
+    """Return how many digits behind the point a number has; `normalize` would round it."""
+    _, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    ending = "".join(map(str, digits))
+    return -exponent - (len(ending) - len(ending.rstrip("0")))
 
 
 def _numeric(text: bytes) -> Decimal:
@@ -189,5 +195,3 @@ TIMESTAMP: Final = Reading(str | None, _moment)
 """Moments with a zone."""
 TIME: Final = Reading(str | None, _time)
 """Times of day in UTC."""
-
-UnreadValue = Any

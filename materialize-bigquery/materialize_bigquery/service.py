@@ -91,7 +91,11 @@ class Service:
             except _ERRORS as error:
                 if not is_transient(error) or attempt + 1 == CALL_ATTEMPTS_MAX:
                     raise translated(error, self.scope, verb) from error
-                log.warning("the service can't be used now, trying again", attempt=attempt + 1)
+                log.warning(
+                    "the service can't be used now, trying again",
+                    attempt=attempt + 1,
+                    reason=type(error).__name__,
+                )
                 self._pause(min(PAUSE_S * 2**attempt, PAUSE_MAX_S))
         raise AssertionError
 

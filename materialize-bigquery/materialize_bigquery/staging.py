@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import IO, Any, Final
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from google.cloud import bigquery
 
+from estuary_cdk.clock import Clock
 from estuary_cdk.kits.sql import Target
 from materialize_bigquery.bucket import Files
 from materialize_bigquery.columns import Columns, documents_array, form
@@ -33,26 +34,21 @@ FILE_BYTES_MAX: Final = 32 * 1024 * 1024
 STAGED_DAYS: Final = 30
 _BOUNDED: Final = (pa.int64(), pa.string(), pa.date32())
 
-Now = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a session stages: its service, its threads, its bucket if it has one.
 
-    `nonce` tells what this session stages from what others do.
+    Threads that load never wait for those that ask. `nonce` is what tells this session's tables
+    from those of others.
     """
 
     service: Service
     loading: ThreadPoolExecutor
+    asking: ThreadPoolExecutor
     files: Files | None
     nonce: str
-    now: Now = utc_now
+    clock: Clock
 
 
 @dataclass(slots=True)
@@ -204,10 +200,12 @@ class Staged:
         load = _Load(self._place, self.parts[-1].table, self._fields, file, self._created)
         self._loads.append(submit(load.run))
 
+    def finish(self) -> None:
+        """Have all that was flushed loaded; nothing comes after it."""
+        self._end_file()
+
     def settle(self) -> None:
         """Return when all that came is in its tables; raises why it can't be."""
-        self.flush()
-        self._end_file()
         for load in self._loads:
             load.result()
         self._loads.clear()
@@ -246,7 +244,7 @@ class _Load:
 
 def _create(place: Place, table: str, fields: list[Any]) -> None:
     wanted = bigquery.Table(table, schema=fields)
-    wanted.expires = place.now() + timedelta(days=STAGED_DAYS)
+    wanted.expires = place.clock.now() + timedelta(days=STAGED_DAYS)
     wanted.labels = {"flow": "staged"}
     place.service.required(
         f"create table {table!r}",

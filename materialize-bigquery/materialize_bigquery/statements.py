@@ -236,7 +236,7 @@ def _staged_value(index: int, read: ColumnType, wanted: ColumnType) -> str:
     """Return the expression of a staged column as a value of the table's type."""
     name = f"c{index}"
     if read.sql in {"BIGNUMERIC", "BIGNUMERIC(38)"}:
-        value = f"CAST({name} AS BIGNUMERIC)"
+        value = f"CAST({name} AS {read.sql})"
     elif read.sql == "JSON":
         value = f"PARSE_JSON({name}, wide_number_mode => 'round')"
     else:

@@ -14,14 +14,15 @@ state durable; and what was applied once can't be applied again, not even after 
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from operator import not_
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from estuary_cdk.clock import SystemClock
 from estuary_cdk.errors import ConfigError, ContractError, DataError
 from estuary_cdk.failpoints import failpoint
 from estuary_cdk.kits.sql import BeyondRangeError, Target, TargetColumn, target
@@ -94,9 +95,11 @@ class Storing:
         self.exists = False
         self.widened = {}
 
-    def renew_keys(self) -> None:
-        """Begin to take the keys of the next transaction."""
+    def renew_keys(self) -> Staged:
+        """Begin to take the keys of the next transaction; return those of this one."""
+        keys = self.keys
         self.keys = Staged(self._place, self.prefix, self._only_keys())
+        return keys
 
     def fits(self, key: bytes) -> bool:
         """Tell whether a key may be in the table; raises DataError for what is no key of it."""
@@ -189,21 +192,36 @@ class BigQueryTransactor:
     def loaded(self) -> Iterator[Loaded]:
         """Yield the documents of all staged keys."""
         wanted, self._wanted = sorted(self._wanted), set()
-        for index in wanted:
-            storing = self._storing[index]
-            self._flush_keys(storing)
-            keys = storing.keys
-            storing.renew_keys()
-            try:
-                keys.settle()
+        found: dict[int, Future[Any]] = {}
+        staged = []
+        try:
+            for index in wanted:
+                storing = self._storing[index]
+                self._flush_keys(storing)
+                keys = storing.renew_keys()
+                keys.finish()
+                staged.append(keys)
                 if keys.rows:
-                    staged = statements.source(keys.parts, storing.into.keys, deletes=False)
-                    query = statements.load(storing.into, staged, storing.document, keys.bounds)
-                    for documents in documents_of(self._service, query, storing.name):
-                        yield Loaded(index, documents)
-            finally:
-                keys.forget()
+                    found[index] = self._place.asking.submit(self._look_up, storing, keys)
+            for index, job in found.items():
+                for documents in documents_of(self._service, job.result(), self._verb(index)):
+                    yield Loaded(index, documents)
+        finally:
+            # A session that ends leaves them to the next one.
+            with suppress(RuntimeError):
+                for keys in staged:
+                    self._place.asking.submit(keys.forget)
         failpoint("materialize-bigquery.loaded")
+
+    def _verb(self, index: int) -> str:
+        return f"read table {self._storing[index].name!r}"
+
+    def _look_up(self, storing: Storing, keys: Staged) -> Any:
+        """Run the query for staged keys; return its job."""
+        keys.settle()
+        staged = statements.source(keys.parts, storing.into.keys, deletes=False)
+        query = statements.load(storing.into, staged, storing.document, keys.bounds)
+        return self._service.query(unique_name("read"), f"read table {storing.name!r}", query)
 
     # Stores.
 
@@ -250,6 +268,7 @@ class BigQueryTransactor:
         stored, self._stored = sorted(self._stored), set()
         for index in stored:
             self._flush(self._storing[index])
+            self._storing[index].rows.finish()
         for index in stored:
             self._storing[index].rows.settle()
         self._count += 1
@@ -284,13 +303,13 @@ class BigQueryTransactor:
     def apply(self, staged: Mapping[int, bytes]) -> None:
         """Run what is left to do, once, and delete what was staged."""
         works = {index: _work_of(text) for index, text in staged.items()}
-        with ThreadPoolExecutor(JOBS_MAX, "bigquery-apply") as pool:
-            running = [
-                pool.submit(self._apply, self._storing[index], work)
-                for index, work in works.items()
-            ]
-            for each in running:
-                each.result()
+        running = [
+            self._place.asking.submit(self._apply, self._storing[index], work)
+            for index, work in works.items()
+        ]
+        wait(running)
+        for each in running:
+            each.result()
         failpoint("materialize-bigquery.applied_all")
 
     def _apply(self, storing: Storing, work: Work) -> None:
@@ -367,10 +386,13 @@ def open_transactor(
     """Open a session of transactions; what isn't applied or in the state at its end is swept."""
     service = Service(config)
     files = Files(service, config.staging) if isinstance(config.staging, Bucket) else None
-    with ThreadPoolExecutor(LOADS_MAX, "bigquery-load") as loading:
-        try:
-            place = Place(service, loading, files, secrets.token_hex(6))
-            yield BigQueryTransactor(service, bindings, shard, place)
-        finally:
-            loading.shutdown(wait=False, cancel_futures=True)
-            service.close()
+    loading = ThreadPoolExecutor(LOADS_MAX, "bigquery-load")
+    asking = ThreadPoolExecutor(JOBS_MAX, "bigquery-ask")
+    try:
+        place = Place(service, loading, asking, files, secrets.token_hex(6), SystemClock())
+        yield BigQueryTransactor(service, bindings, shard, place)
+    finally:
+        # What is under way has to end before its connections do.
+        loading.shutdown(cancel_futures=True)
+        asking.shutdown(cancel_futures=True)
+        service.close()

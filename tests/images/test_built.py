@@ -13,6 +13,7 @@ CONNECTORS = {
     "source-http": "capture",
     "materialize-sqlite": "materialize",
     "materialize-postgres": "materialize",
+    "materialize-bigquery": "materialize",
 }
 
 

@@ -22,6 +22,7 @@ TESTS = Path(__file__).parents[1]
         ("source-sftp", "run.sh"),
         ("materialize-sqlite", "materialize/run.sh"),
         ("materialize-postgres", "materialize/run.sh"),
+        ("materialize-bigquery", "materialize/run.sh"),
     ],
 )
 def test_an_image_passes_its_integration_run(build, connector, script):

@@ -28,8 +28,8 @@ def client_of(config: Config) -> Any:
     )
 
 
-def storage_of(config: Config, client: Any) -> Any:
-    """Return a client of the Storage Read API beside a client, None where it has none."""
+def storage_of(config: Config) -> Any:
+    """Return a client of the Storage Read API, None where an endpoint of one's own has none."""
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
     from google.cloud.bigquery_storage_v1.services.big_query_read.transports import (
         BigQueryReadGrpcTransport,
@@ -37,7 +37,7 @@ def storage_of(config: Config, client: Any) -> Any:
 
     own = config.advanced.storage_endpoint
     if not _has_own_endpoint(config):
-        return client._ensure_bqstorage_client()  # noqa: SLF001 - checks versions, too
+        return BigQueryReadClient(credentials=credentials_of(config))
     if not own:
         return None
     if str(config.advanced.api_endpoint).startswith("https:"):

@@ -31,6 +31,7 @@ from estuary_cdk.materialize import (
     Table,
     TruncateTable,
 )
+from estuary_cdk.materialize.changes import EMPTYING
 from materialize_bigquery import statements
 from materialize_bigquery.config import Config
 from materialize_bigquery.dialect import dialect_of, known_type
@@ -127,6 +128,10 @@ class BigQueryDestination:
         done = []
         if not isinstance(change, CreateTable):
             done += mend_table(self._service, change.binding.path)
+        if isinstance(change, EMPTYING):
+            binding, marks = change.binding, applied_path(self._config)
+            note = statements.emptied(marks, binding.task, binding.path, binding.backfill)
+            self._run(note, f"change table {name!r}")
         for statement in _statements(change):
             self._run(statement, f"change table {name!r}")
             done.append(statement)
@@ -168,10 +173,9 @@ def _statements(change: Change) -> list[str]:
         case TruncateTable():
             return [statements.truncate(path)]
         case AddColumns():
-            pairs = zip(change.columns, change.fields, strict=True)
-            return [statements.add_column(path, column, field) for column, field in pairs]
+            return [statements.add_columns(path, change.columns, change.fields)]
         case RelaxColumns():
-            return [statements.relax(path, column) for column in change.columns]
+            return [statements.relax(path, change.columns)]
         case MigrateColumn():
             return statements.retyped(path, change.before, change.after)
         case AllowRepeats():

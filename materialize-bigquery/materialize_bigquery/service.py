@@ -225,7 +225,7 @@ class Service:
     def storage(self) -> Any:
         """Return the client of the Storage Read API, None where rows are read by the API."""
         if not self._storage_known:
-            self._storage = storage_of(self.config, self.client)
+            self._storage = storage_of(self.config)
             self._storage_known = True
         return self._storage
 

@@ -161,14 +161,19 @@ def truncate(path: Path) -> str:
     return f"TRUNCATE TABLE {table(path)}"
 
 
-def add_column(path: Path, column: Column, field: Field) -> str:
-    """Add a column and say what it holds."""
-    return f"ALTER TABLE {table(path)} ADD COLUMN IF NOT EXISTS {_definition(column, told(field))}"
+def add_columns(path: Path, columns: Sequence[Column], fields: Sequence[Field]) -> str:
+    """Add columns and say what they hold: one change, for the service limits their rate."""
+    added = [
+        f"ADD COLUMN IF NOT EXISTS {_definition(column, told(field))}"
+        for column, field in zip(columns, fields, strict=True)
+    ]
+    return f"ALTER TABLE {table(path)}\n    " + ",\n    ".join(added)
 
 
-def relax(path: Path, column: Column) -> str:
-    """Let a column be null."""
-    return f"ALTER TABLE {table(path)} ALTER COLUMN {quote(column.name)} DROP NOT NULL"
+def relax(path: Path, columns: Sequence[Column]) -> str:
+    """Let columns be null."""
+    relaxed = [f"ALTER COLUMN {quote(column.name)} DROP NOT NULL" for column in columns]
+    return f"ALTER TABLE {table(path)}\n    " + ",\n    ".join(relaxed)
 
 
 def retyped(path: Path, before: Column, after: Column) -> list[str]:
@@ -331,7 +336,7 @@ def create_applied(path: Path) -> str:
     return (
         f"CREATE TABLE IF NOT EXISTS {table(path)} (\n"
         "    `materialization` STRING NOT NULL,\n"
-        "    `key_range` STRING NOT NULL,\n"
+        "    `scope` STRING NOT NULL,\n"
         "    `transaction_id` STRING NOT NULL,\n"
         "    `applied_at` TIMESTAMP NOT NULL\n"
         ")\nPARTITION BY TIMESTAMP_TRUNC(`applied_at`, DAY)\nCLUSTER BY `transaction_id`\n"
@@ -340,21 +345,53 @@ def create_applied(path: Path) -> str:
     )
 
 
-def once(applied: Path, task: str, key_range: str, transaction: str, statement: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A transaction that is to be applied once.
+
+    `scope` is the key range that it is of; `of` and `backfill` say which table it is for, and since
+    which backfill of it.
+    """
+
+    task: str
+    scope: str
+    transaction: str
+    of: Path
+    backfill: int
+
+
+def once(applied: Path, what: Once, statement: str) -> str:
     """Return a script that runs a statement unless it ran, and notes that it did, as one.
 
-    An error undoes all of it: the service rolls back a transaction whose script ends.
+    It runs nothing for a table that a later backfill emptied. An error undoes all of it: the
+    service rolls back a transaction whose script ends.
     """
     marks = table(applied)
-    row = f"{literal(task)}, {literal(key_range)}, {literal(transaction)}, CURRENT_TIMESTAMP()"
+    row = _row(what.task, what.scope, what.transaction)
+    emptied = (
+        f"`materialization` = {literal(what.task)} AND `scope` = {literal('.'.join(what.of))} "
+        f"AND SAFE_CAST(`transaction_id` AS INT64) > {what.backfill}"
+    )
     return (
         "BEGIN TRANSACTION;\n"
-        f"IF NOT EXISTS (SELECT 1 FROM {marks} WHERE `transaction_id` = {literal(transaction)}) "
-        f"THEN\n{statement};\n"
-        f"INSERT INTO {marks} (`materialization`, `key_range`, `transaction_id`, `applied_at`) "
-        f"VALUES ({row});\n"
-        "END IF;\nCOMMIT TRANSACTION;"
+        f"IF NOT EXISTS (SELECT 1 FROM {marks} WHERE "
+        f"`transaction_id` = {literal(what.transaction)} OR ({emptied})) "
+        f"THEN\n{statement};\n{_note(marks, row)};\nEND IF;\nCOMMIT TRANSACTION;"
     )
+
+
+def emptied(applied: Path, task: str, of: Path, backfill: int) -> str:
+    """Note that a table is emptied: what was staged for it before is to be applied no more."""
+    return _note(table(applied), _row(task, ".".join(of), str(backfill)))
+
+
+def _row(task: str, scope: str, transaction: str) -> str:
+    return f"{literal(task)}, {literal(scope)}, {literal(transaction)}, CURRENT_TIMESTAMP()"
+
+
+def _note(marks: str, row: str) -> str:
+    names = "`materialization`, `scope`, `transaction_id`, `applied_at`"
+    return f"INSERT INTO {marks} ({names}) VALUES ({row})"
 
 
 def staged_tables(project: str, dataset: str) -> str:

@@ -293,9 +293,12 @@ class BigQueryTransactor:
         else:
             statement = statements.insert(into, staged)
         marks = applied_path(self._service.config)
+        once = statements.Once(
+            self._shard.task, self._range, name, into.path, storing.binding.backfill
+        )
         return Work(
             transaction=name,
-            script=statements.once(marks, self._shard.task, self._range, name, statement),
+            script=statements.once(marks, once, statement),
             tables=tuple(part.table for part in rows.parts),
             widened=storing.widened,
         )

@@ -21,8 +21,8 @@ def subject(dataset, *, hard_deletes: bool) -> Subject:
 
 # What depends on how rows are deleted is tried both ways.
 BOTH = {"deletes_rows", "lets_deleted_rows_return", "ignores_unknown_deletions"}
-# Hundreds of sessions: `test_crashes` kills at each phase instead.
-ELSEWHERE = {"survives_crashes"}
+# Hundreds of sessions, dozens of tables: `test_crashes` and `test_hostile_names` are cheaper.
+ELSEWHERE = {"survives_crashes", "takes_hostile_names"}
 CASES = [
     pytest.param(promise, hard, id=f"{promise.__name__}-{'hard' if hard else 'soft'}")
     for promise in PROMISES

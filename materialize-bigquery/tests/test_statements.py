@@ -12,7 +12,7 @@ from materialize_bigquery import dialect, statements
 from materialize_bigquery.config import Resource
 from materialize_bigquery.dialect import BIGQUERY
 from materialize_bigquery.rebuilding import rebuilt
-from materialize_bigquery.statements import Bound, Part
+from materialize_bigquery.statements import Bound, Once, Part
 
 PATH = ("acme", "flow", "t")
 
@@ -75,8 +75,8 @@ def test_tables(snapshot):
         "dataset": statements.create_dataset("acme", "flow", "EU"),
         "drop": statements.drop_table(PATH),
         "truncate": statements.truncate(PATH),
-        "add": statements.add_column(PATH, v, VALUES[1]),
-        "relax": statements.relax(PATH, v),
+        "add": statements.add_columns(PATH, [v, v], VALUES[:2]),
+        "relax": statements.relax(PATH, [v, v]),
         "widen": "\n".join(statements.retyped(PATH, v, replace(v, type="NUMERIC"))),
         "retype": "\n".join(statements.retyped(PATH, v, replace(v, type="STRING"))),
         "undo": "\n".join(statements.mend(existing)),
@@ -105,6 +105,7 @@ def test_rows(snapshot):
     staged_keys = Part("acme.flow.flow_staged_3", tuple(each.type for each in into.keys))
     asked = statements.source([staged_keys], into.keys, deletes=False)
     rebuilding = binding(whole=False)
+    marks = ("acme", "flow", "flow_applied_v1")
     told = {
         "insert": statements.insert(
             into, statements.source([part(whole)], into.columns, deletes=False)
@@ -118,7 +119,8 @@ def test_rows(snapshot):
         "load of rebuilt documents": statements.load(
             into, asked, rebuilt(rebuilding, target(BIGQUERY, rebuilding)), [None, None]
         ),
-        "once": statements.once(("acme", "flow", "flow_applied_v1"), "acme/it's", "0-f", "t1", "X"),
+        "once": statements.once(marks, Once("acme/it's", "0-f", "t1", PATH, 2), "X"),
+        "emptied": statements.emptied(marks, "acme/it's", PATH, 3),
     }
     assert "\n\n".join(f"-- {name}\n{text}" for name, text in told.items()) == snapshot
 

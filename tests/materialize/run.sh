@@ -60,7 +60,7 @@ fi
 
 # What differs from run to run isn't part of the snapshot.
 sed -e "s/_h_[0-9A-Fa-f]\{8\}_flow_test_[0-9]*//gI" -e "s/_[0-9a-f]\{8\}_flow_test_[0-9]*//gI" \
-  -e "s#$TEMP_DIR#TEMP_DIR#g" "$TEMP_DIR/actual.txt" >"$TEMP_DIR/snapshot.txt"
+  -e "s#$TEMP_DIR#TEMP_DIR#g" -e "${VARYING:-}" "$TEMP_DIR/actual.txt" >"$TEMP_DIR/snapshot.txt"
 if [ "${UPDATE_SNAPSHOTS:-}" = true ]; then
   cp "$TEMP_DIR/snapshot.txt" "$case_dir/snapshot.txt"
   echo "$CONNECTOR ($VERSION): wrote $case_dir/snapshot.txt"

@@ -1,4 +1,4 @@
-"""A throw-away BigQuery for the run: prints its addresses (REST, then storage), runs until killed."""
+"""A throw-away BigQuery: prints its addresses (REST, then storage), and runs until it is killed."""
 
 import time
 

@@ -11,3 +11,6 @@ export CONNECTOR_CONFIG="{$config}"
 export HARD_DELETE_CONFIG="{$config,\"hardDelete\":true}"
 export RESOURCE='{"table":"TABLE"}'
 export DELTA_RESOURCE='{"table":"TABLE","delta_updates":true}'
+# Names of transactions and of what they stage.
+VARYING='s/flow_staged_[0-9a-f]\{8\}_[0-9a-f]\{8\}\(_[0-9a-f_]\{17\}\)_[0-9a-f_]*/flow_staged\1/g
+s/flow_[0-9a-f]\{16\}_\([0-9a-f-]\{17\}\)_[0-9a-f]\{12\}_/flow_\1_/g'

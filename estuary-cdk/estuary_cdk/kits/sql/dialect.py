@@ -71,9 +71,9 @@ class TypeTable:
     `key_kinds` and `key_formats` first. `as_text` holds what a user asked to cast to a string,
     `document` whole documents, byte for byte, where objects have a type that keeps less, and
     `either` what is a number in one document and the string of one in another, where it matters
-    which it was, and `mixed` the same by kind, where it doesn't. `enumerated` chooses the type of a string that is always one of the given labels;
-    None where it is as any string is. A key is never such a column, for it couldn't become text
-    when the schema opens.
+    which it was, and `mixed` the same by kind, where it doesn't. `enumerated` chooses the type of a
+    string that is always one of the given labels; None where it is as any string is. A key is never
+    such a column, for it couldn't become text when the schema opens.
     """
 
     kinds: Mapping[Kind, ColumnType]

@@ -2,9 +2,10 @@
 
     python bench/files.py [--rows 1000000] [--runs 1] [--only csv.gz jsonl parquet]
 
-Each run takes the start of the process, the requests to moto's server beside it and every document
-written to a file. The limits read the same file from the disk: `csv.reader` behind gzip, pyarrow's
-readers of JSON and Parquet on one thread. Medians come last, as JSON: documents per wall second,
+Each run takes the start of the process, the requests to a service beside it (`object_service.py`:
+it checks no signatures and is as fast as files can be sent) and every document written to a file.
+The limits read the same file from the disk: `csv.reader` behind gzip, pyarrow's readers of JSON
+and Parquet on one thread. Medians come last, as JSON: documents per wall second,
 CPU seconds of the process alone, and its peak memory.
 """
 
@@ -17,15 +18,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import botocore.session
 import msgspec
 import orjson
 import pyarrow.csv
 import pyarrow.parquet
 from events_csv import main as write_csv
 from measure import Measured, measured
-
-from estuary_cdk.testing.s3 import s3
+from object_service import serving
 
 CONNECTOR = Path(sys.executable).with_name("source-s3")
 BUCKET = "bench"
@@ -108,22 +107,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(LIMITS), default=list(LIMITS))
     asked = parser.parse_args()
     results: dict[str, object] = {"rows": asked.rows, "load": os.getloadavg()[0]}
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, s3() as endpoint:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        client = botocore.session.Session().create_client(
-            "s3", region_name="us-east-1", endpoint_url=endpoint,
-            aws_access_key_id="someone", aws_secret_access_key="none",
-        )  # fmt: skip
-        client.create_bucket(Bucket=BUCKET)
-        for form, path in write(directory, asked.rows).items():
+        stored = directory / "stored"
+        stored.mkdir()
+        for form, path in write(stored, asked.rows).items():
             if form not in asked.only:
                 continue
-            with path.open("rb") as body:
-                client.put_object(Bucket=BUCKET, Key=path.name, Body=body)
             limit, ours = [], []
             for _ in range(asked.runs):
                 limit.append(measured([sys.executable, "-c", LIMITS[form], path]))
-                ours.append(captured(endpoint, path.name, directory / "out", asked.rows))
+                with serving(stored) as endpoint:
+                    ours.append(captured(endpoint, path.name, directory / "out", asked.rows))
             size = round(path.stat().st_size / 1e6)
             results[form] = {
                 "mb": size, "limit": told(asked.rows, limit), "ours": told(asked.rows, ours)

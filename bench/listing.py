@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from aiohttp import web
+from object_service import entry, listing
 
 from estuary_cdk.capture.state import merged
 from estuary_cdk.kits.files import Selection, StoredFile
@@ -28,11 +29,6 @@ from source_s3.store import opened
 
 PAGE_FILES = 1000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ENTRY = (
-    "<Contents><Key>{}</Key><Size>20</Size><ETag>&quot;{:032x}&quot;</ETag>"
-    "<LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-    "<StorageClass>STANDARD</StorageClass></Contents>"
-)
 
 
 def key(number: int) -> str:
@@ -78,22 +74,21 @@ async def swept(store: Store, state: dict[str, object]) -> tuple[Outcome, dict[s
 @asynccontextmanager
 async def service(count: int) -> AsyncIterator[str]:
     """Serve listings of so many files."""
-    entries = [(key(n), ENTRY.format(key(n), n)) for n in range(count)]
+    entries = [(key(n), entry(key(n), 20, f"{n:032x}", NOW)) for n in range(count)]
     folders = sorted({name.rpartition("/")[0] + "/" for name, _ in entries})
 
     async def listed(request: web.Request) -> web.Response:
         query = request.query
         if "delimiter" in query:
             told = folders if query.get("prefix") == "logs/" else ["logs/"]
-            body = "".join(f"<CommonPrefixes><Prefix>{f}</Prefix></CommonPrefixes>" for f in told)
-            return web.Response(text=f"<ListBucketResult>{body}</ListBucketResult>")
+            return listing(f"<CommonPrefixes><Prefix>{f}</Prefix></CommonPrefixes>" for f in told)
         after = query.get("continuation-token") or query.get("start-after", "")
         start = position(after)
         page = entries[start : start + PAGE_FILES]
-        body = "".join(entry for _, entry in page)
+        parts = [each for _, each in page]
         if start + PAGE_FILES < count:
-            body += f"<NextContinuationToken>{page[-1][0]}</NextContinuationToken>"
-        return web.Response(text=f"<ListBucketResult>{body}</ListBucketResult>")
+            parts.append(f"<NextContinuationToken>{page[-1][0]}</NextContinuationToken>")
+        return listing(parts)
 
     def position(after: str) -> int:
         if not after:

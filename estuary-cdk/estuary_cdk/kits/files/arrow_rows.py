@@ -89,6 +89,7 @@ _LISTS: Final = (
     pa.types.is_large_list_view,
 )
 _SCALARS: Final[tuple[tuple[Any, Schema], ...]] = (
+    (pa.types.is_uint64, {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}),
     (pa.types.is_integer, {"type": "integer"}),
     (pa.types.is_boolean, {"type": "boolean"}),
     (pa.types.is_floating, {"type": ["number", "string"], "format": "number"}),

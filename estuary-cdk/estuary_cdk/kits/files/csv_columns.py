@@ -9,6 +9,10 @@ A column's type is decided by a sample (`kind_of`) and never changes afterwards:
 
 An empty cell, quoted or not, is null in every column. A later cell that doesn't fit its column's
 type is emitted as a string, exactly as written.
+
+The sample also becomes a sourced schema, so that a collection has its columns from the first file
+on, thousands of them too. Texts aren't in it: what is a date, a moment or an id among them is for
+the runtime to tell from the documents, which a schema that says less would keep it from.
 """
 
 import re
@@ -18,11 +22,17 @@ from enum import Enum
 import orjson
 
 from estuary_cdk.kits.files.names import RESERVED_NAME, unique_names
+from estuary_cdk.kits.files.schemas import Schema
 
 NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
 A_NUMBER = re.compile(NUMBER)
 ALL_NUMBERS = re.compile(rf"(?:{NUMBER}\n)*+{NUMBER}")
+WHOLE = re.compile(r"-?[0-9]++(?:\.0++)?+")
 BOOLEANS = {"true", "false"}
+# Documents widen bounds, and what isn't bounded at first never is: integers of any size would pass
+# for such of 64 bits.
+INTEGER: Schema = {"type": "integer", "minimum": 1, "maximum": 1}
+FRACTION: Schema = {"type": "number", "minimum": 1, "maximum": 1}
 
 
 class Kind(Enum):
@@ -41,6 +51,18 @@ def kind_of(cells: Sequence[str]) -> Kind:
     if all(map(A_NUMBER.fullmatch, distinct)):
         return Kind.NUMBER
     return Kind.BOOLEAN if {cell.lower() for cell in distinct} <= BOOLEANS else Kind.STRING
+
+
+def schema_of(kind: Kind, cells: Sequence[str]) -> Schema | None:
+    """Return what a sample of a column, which decided its kind, says of it; None of text."""
+    distinct = set(cells) - {""}
+    if not distinct:
+        return {"type": "null"}
+    if kind is Kind.STRING:
+        return None
+    if kind is Kind.BOOLEAN:
+        return {"type": "boolean"}
+    return INTEGER if all(map(WHOLE.fullmatch, distinct)) else FRACTION
 
 
 def column_names(header: Sequence[str]) -> tuple[str, ...]:

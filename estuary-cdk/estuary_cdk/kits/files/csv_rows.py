@@ -8,7 +8,8 @@ at least one row).
 
 - Line feeds end rows, carriage returns too, unless `lineEnding` says what alone does (a carriage
   return before a line feed belongs to it).
-- The first row holds the column names unless `headers` does; empty lines are no rows.
+- The first row holds the column names unless `headers` does, or the rows below prove that it is one
+  of them (`csv_header`): columns are then named by their places. Empty lines are no rows.
 - A row with fewer cells than columns is filled up with nulls.
 - A row with more cells, or with text behind a closing quote, is malformed: a DataError that names
   file, line and column, unless the error threshold allows it; then it is left out and counted.
@@ -19,13 +20,17 @@ import csv
 import io
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import islice
 
 from estuary_cdk.errors import DataError
-from estuary_cdk.kits.files.csv_columns import Kind, column_names, json_rows, kind_of
+from estuary_cdk.kits.files.csv_columns import Kind, column_names, json_rows, kind_of, schema_of
 from estuary_cdk.kits.files.csv_dialect import OPEN_RECORD, Reader, dialect
+from estuary_cdk.kits.files.csv_header import ROWS as HEADER_ROWS
+from estuary_cdk.kits.files.csv_header import is_header
 from estuary_cdk.kits.files.encoding import TextDecoder
 from estuary_cdk.kits.files.guessing import GuessedText
 from estuary_cdk.kits.files.options import CsvOptions
+from estuary_cdk.kits.files.schemas import sourced_schema
 
 SAMPLE_ROWS = 1000
 SAMPLE_CHARS = 1 << 20
@@ -40,7 +45,7 @@ class CsvRows:
     """A parser of one file: `feed` blocks of bytes, then `finish`; see `formats.Parser`.
 
     The encoding is guessed where it is None. `malformed_rows` counts the rows left out under the
-    error threshold.
+    error threshold; `schema` is the sourced schema, from the first record on.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class CsvRows:
     ) -> None:
         csv.field_size_limit(RECORD_CHARS_MAX)
         self.malformed_rows = 0
+        self.schema: bytes | None = None
         self._file = file
         self._decoder = GuessedText(file) if encoding is None else TextDecoder(file, encoding)
         self._options = options
@@ -104,15 +110,34 @@ class CsvRows:
         """Append the records of the complete rows in `text`; return their length in characters."""
         if not last:
             text = text[: self._end_of_lines(text)]
+        if not text:
+            return 0
         if self._reader is None:
             self._reader = dialect(self._options, text)
+            self._names = self._names or self._places(self._reader, text)
         rows, taken = self._read(self._reader, text, last=last)
         if rows:
             columns = self._columns(rows)
             if not self._kinds:
-                self._kinds = tuple(kind_of(column[:SAMPLE_ROWS]) for column in columns)
+                self._decide([column[:SAMPLE_ROWS] for column in columns])
             records += json_rows(self._names, self._kinds, columns)
         return taken
+
+    def _places(self, reader: Reader, text: str) -> tuple[str, ...]:
+        """Return the columns' names by their places; none where the first row has names."""
+        reading = reader(io.StringIO(text, self._newline), strict=False)
+        try:
+            rows = list(islice(filter(None, reading), HEADER_ROWS))
+        except csv.Error:
+            return ()
+        return () if not rows or is_header(rows) else column_names([""] * len(rows[0]))
+
+    def _decide(self, samples: Sequence[Sequence[str]]) -> None:
+        """Let the first rows say what types the columns have."""
+        self._kinds = tuple(map(kind_of, samples))
+        columns = zip(self._names, self._kinds, samples, strict=True)
+        found = {name: schema_of(kind, sample) for name, kind, sample in columns}
+        self.schema = sourced_schema({name: each for name, each in found.items() if each})
 
     def _read(self, reader: Reader, text: str, *, last: bool) -> tuple[list[list[str]], int]:
         """Return the complete rows of `text`, at most as wide as the header, and their length."""

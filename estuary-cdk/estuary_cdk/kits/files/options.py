@@ -47,7 +47,8 @@ class CsvOptions(Settings):
     headers: tuple[str, ...] = setting(
         default_factory=tuple,
         title="Headers",
-        description="The column names. Taken from the first row when left out.",
+        description="The column names. Taken from the first row when left out, unless the rows "
+        "below prove that it has none.",
     )
     line_ending: LineEnding | None = setting(
         None,

@@ -1,8 +1,8 @@
 """What the first records of a stream's first files look like, as a schema.
 
-It is a hint for people and never a rule for documents: the next file may differ, and a collection
-that refused it would stop. So a discovered schema carries it as an annotation, `SAMPLED`, and the
-runtime goes on to infer the schema from all documents.
+It is a hint and never a rule for documents: the next file may differ, and a collection that refused
+it would stop. So a discovered schema has the names that every record had, of any type, and carries
+the types as an annotation, `SAMPLED`; the runtime goes on to infer the schema from all documents.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,9 @@ import msgspec
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files.fetching import contents
 from estuary_cdk.kits.files.following import Selection, hints_of, listed
+from estuary_cdk.kits.files.names import RESERVED_NAME
 from estuary_cdk.kits.files.reading import FileReader
+from estuary_cdk.kits.files.schemas import document_schema
 from estuary_cdk.kits.files.stores import FileChanged, Store, StoredFile
 from estuary_cdk.logs import get_logger
 
@@ -48,10 +50,12 @@ class Shape:
     types: set[str] = field(default_factory=set)
     properties: "dict[str, Shape]" = field(default_factory=dict)
     items: "Shape | None" = None
+    count: int = 0
 
     def see(self, value: Any) -> None:
         """Take note of a decoded JSON value."""
         self.types.add(NAMES[type(value)])
+        self.count += 1
         if self.depth == DEPTH_MAX:
             return
         if isinstance(value, dict):
@@ -67,6 +71,11 @@ class Shape:
             for each in value:
                 self.items.see(each)
 
+    @property
+    def common(self) -> list[str]:
+        """The names that every value had, all of them objects, in the order of the first."""
+        return [name for name, each in self.properties.items() if each.count == self.count]
+
     def schema(self) -> dict[str, Any]:
         """Return what was seen as a JSON schema."""
         types = self.types - ({"integer"} if "number" in self.types else set())
@@ -80,8 +89,18 @@ class Shape:
         return schema
 
 
-async def sampled(store: Store, selection: Selection) -> dict[str, Any] | None:
-    """Return the schema of the first records of the first files; None where there are none.
+async def discovered_schema(store: Store, selection: Selection) -> dict[str, Any]:
+    """Return the schema of a stream's documents, with what a sample of them has."""
+    schema = document_schema()
+    shape = await sampled(store, selection)
+    if shape.count:
+        schema["properties"] |= {name: {} for name in shape.common if name != RESERVED_NAME}
+        schema[SAMPLED] = shape.schema()
+    return schema
+
+
+async def sampled(store: Store, selection: Selection) -> Shape:
+    """Return the shape of the first records of the first files.
 
     A file that can't be read is passed over with a warning, which the capture would stop at. Raises
     what the store does.
@@ -93,7 +112,7 @@ async def sampled(store: Store, selection: Selection) -> dict[str, Any] | None:
                 shape.see(msgspec.json.decode(b"{" + body))
         except (DataError, FileChanged) as error:
             log.warning("sample can't be read", file=file.path, reason=str(error))
-    return shape.schema() if shape.types else None
+    return shape
 
 
 async def _first(store: Store, selection: Selection) -> Sequence[StoredFile]:

@@ -18,8 +18,8 @@ from estuary_cdk.kits.files.following import Selection, listed
 from estuary_cdk.kits.files.intervals import length
 from estuary_cdk.kits.files.notices import Notices
 from estuary_cdk.kits.files.pulling import Resource, State, Stream, pull
-from estuary_cdk.kits.files.sampling import SAMPLED, sampled
-from estuary_cdk.kits.files.schemas import FILE_KEY, document_schema
+from estuary_cdk.kits.files.sampling import discovered_schema
+from estuary_cdk.kits.files.schemas import FILE_KEY
 from estuary_cdk.kits.files.stores import Store
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -66,10 +66,7 @@ class Files(Generic[ConfigT]):
     async def _discovered(
         self, config: ConfigT, store: Store, stream: str
     ) -> DiscoveredResource[Resource]:
-        schema = document_schema()
-        sample = await sampled(store, self.selection(config, stream))
-        if sample is not None:
-            schema[SAMPLED] = sample
+        schema = await discovered_schema(store, self.selection(config, stream))
         name = stream.strip("/")
         return DiscoveredResource(
             name=name, resource=Resource(stream=stream), schema=schema, key=FILE_KEY

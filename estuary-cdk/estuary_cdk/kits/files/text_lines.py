@@ -79,6 +79,11 @@ class W3cLog:
         self._lines = TextLines(file, encoding)
         self._rows: CsvRows | None = None
 
+    @property
+    def schema(self) -> bytes | None:
+        """The sourced schema of the entries that were read last."""
+        return self._rows.schema if self._rows else None
+
     def feed(self, block: bytes) -> list[bytes]:
         return self._read(self._lines.feed(block))
 

@@ -87,7 +87,7 @@ def test_the_columns_become_a_closed_schema_without_those_that_are_open():
         "required": ["_meta", "id", "amount", "at", "inner", "_meta_2"],
         "additionalProperties": False,
         "properties": {
-            "id": {"type": "integer"},
+            "id": {"type": "integer", "minimum": 0, "maximum": 2**64 - 1},
             "amount": {"type": "string", "format": "number"},
             "at": {"type": "string", "format": "date-time"},
             "inner": {

@@ -222,3 +222,33 @@ def test_a_long_line_is_read_and_an_endless_one_refused(monkeypatch):
 def test_an_escaped_quote_in_a_file_of_doubled_quotes_hints_at_the_option():
     with pytest.raises(DataError, match="escape"):
         parse('a,b\n"x""y",0\n"x\\"y",1\n')
+
+
+def schema(content, **options):
+    parser = CsvRows("f.csv", "utf-8", CsvOptions(**options))
+    assert parser.schema is None
+    parser.feed(content.encode())
+    parser.finish()
+    return msgspec.json.decode(parser.schema)
+
+
+def test_the_first_rows_tell_a_closed_schema_without_texts():
+    found = schema(
+        "id,big,part,on,day,none\n1,99999999999999999999,1.0,true,2026-01-31,\n2,,2.5,,,\n"
+    )
+    one = {"minimum": 1, "maximum": 1}
+    del found["properties"]["_meta"]
+    assert found["additionalProperties"] is False
+    assert found["properties"] == {
+        "id": {"type": "integer", **one},
+        "big": {"type": "integer", **one},
+        "part": {"type": "number", **one},
+        "on": {"type": "boolean"},
+        "none": {"type": "null"},
+    }
+
+
+def test_a_schema_has_thousands_of_columns():
+    names = [f"c{n}" for n in range(10_000)]
+    found = schema(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+    assert found["properties"].keys() == {"_meta", *names}

@@ -8,7 +8,8 @@ from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.files import sampling
 from estuary_cdk.kits.files.following import Selection
 from estuary_cdk.kits.files.memory_store import MemoryStore
-from estuary_cdk.kits.files.sampling import Shape, sampled
+from estuary_cdk.kits.files.sampling import SAMPLED, Shape, discovered_schema, sampled
+from estuary_cdk.kits.files.schemas import document_schema
 
 
 async def test_types_of_several_files_come_together():
@@ -17,7 +18,8 @@ async def test_types_of_several_files_come_together():
     store.put("b.jsonl", b'{"id":"x","tags":[{"n":1},{"n":null}],"on":true,"none":[]}\n')
     store.put("empty.csv", b"")
     store.put("z.txt", b"no")
-    assert await sampled(store, Selection(match=re.compile(r"csv|jsonl"))) == {
+    schema = await discovered_schema(store, Selection(match=re.compile(r"csv|jsonl")))
+    assert schema[SAMPLED] == {
         "type": "object",
         "properties": {
             "id": {"type": ["integer", "string"]},
@@ -33,18 +35,29 @@ async def test_types_of_several_files_come_together():
     }
 
 
+async def test_names_that_every_record_has_are_properties_of_any_type():
+    store = MemoryStore()
+    store.put("a.csv", b"id,name\n1,ann\n2,\n")
+    store.put("b.jsonl", b'{"name":"x","id":{"n":1},"2026-01-31":7}\n')
+    schema = await discovered_schema(store, Selection())
+    plain = document_schema()
+    assert schema.pop(SAMPLED)["properties"].keys() == {"id", "name", "2026-01-31"}
+    assert schema["properties"].pop("id") == schema["properties"].pop("name") == {}
+    assert schema == plain
+
+
 async def test_nothing_is_known_of_a_stream_without_records():
     store = MemoryStore()
-    assert await sampled(store, Selection()) is None
+    assert await discovered_schema(store, Selection()) == document_schema()
     store.put("bad.json", b"{")
-    assert await sampled(store, Selection()) is None
+    assert await discovered_schema(store, Selection()) == document_schema()
 
 
 async def test_a_file_that_cannot_be_read_is_passed_over_but_a_refusal_is_not():
     store = MemoryStore()
     store.put("bad.json", b"{")
     store.put("good.json", b'{"id":1}')
-    assert await sampled(store, Selection()) == {
+    assert (await sampled(store, Selection())).schema() == {
         "type": "object",
         "properties": {"id": {"type": "integer"}},
     }

@@ -2,14 +2,16 @@
 
 import os
 import pickle
+import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.sql_cdc.database import Scanned
+from source_postgres.changes import Task
 from source_postgres.config import Config
 from source_postgres.connecting import dialling
 from source_postgres.reader import STOP
@@ -19,21 +21,36 @@ END_TIMEOUT_S: Final = 10.0
 
 
 class ReaderProcess:
-    """A reader that is connected. For one thread, but for `stop`."""
+    """A reader. For one thread, but for `stop`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
+        self._ready = False
 
     @property
     def pid(self) -> int:
         """The process's ID."""
         return self._process.pid
 
+    @property
+    def ready(self) -> bool:
+        """Whether the process has begun; doesn't wait for it. Raises TransientError if it died."""
+        if not self._ready:
+            assert self._process.stdout is not None
+            poll = select.poll()
+            poll.register(self._process.stdout, select.POLLIN)
+            self._ready = bool(poll.poll(0)) and self.answer()
+        return self._ready
+
     def scanned(self, reading: Reading) -> Iterator[Scanned]:
         """See `reading.scanned`; raises TransientError if the process dies."""
         self.tell(reading)
         while (part := self.answer()) is not None:
             yield part
+
+    def ask(self, tasks: Sequence[Task]) -> None:
+        """See `Helper.ask`."""
+        self.tell(tasks)
 
     def tell(self, what: object) -> None:
         """Send something; raises TransientError if the process is dead."""
@@ -61,9 +78,8 @@ class ReaderProcess:
         code = self._process.returncode
         how = f"was killed by signal {-code}" if code and code < 0 else f"ended with status {code}"
         return TransientError(
-            f"can't read rows: the process that reads them beside the connector's own {how}",
-            hint="it is tried again; if it was killed for want of memory, give the connector more, "
-            "or set advanced.backfill_workers to 1",
+            f"can't read rows: the process that decodes beside the connector's own {how}",
+            hint="it is tried again; if it was killed for want of memory, give the connector more",
         )
 
     def stop(self) -> None:
@@ -71,12 +87,16 @@ class ReaderProcess:
         with suppress(TransientError):
             self.tell(STOP)
 
-    def end(self) -> None:
-        """Have it end, wait for that, and see to it that it does."""
+    def release(self) -> None:
+        """Have it end once it has answered; it is told nothing after that."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with suppress(OSError):
             self._process.stdin.close()
+
+    def end(self) -> None:
+        """Have it end, wait for that, and see to it that it does."""
+        assert self._process.stdout is not None
+        self.release()
         try:
             self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -85,12 +105,8 @@ class ReaderProcess:
         self._process.stdout.close()
 
 
-def started(config: Config) -> ReaderProcess:
-    """Start a reader and have it connect.
-
-    Raises psycopg.Error where the server refuses it, OSError where there can be no process,
-    TransientError if it dies.
-    """
+def launched() -> ReaderProcess:
+    """Start a process; raises OSError where there can be none."""
     # It finds what we found, and nothing in the directory it happens to be in.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
@@ -99,8 +115,18 @@ def started(config: Config) -> ReaderProcess:
         stdout=subprocess.PIPE,
         env=environment,
     )
-    reader = ReaderProcess(process)
+    return ReaderProcess(process)
+
+
+def connected(config: Config) -> ReaderProcess:
+    """Start a process and have it connect.
+
+    Raises psycopg.Error where the server refuses it, OSError where there can be no process,
+    TransientError if it dies.
+    """
+    reader = launched()
     try:
+        reader.answer()
         with dialling(config) as parameters:
             reader.tell(parameters)
             reader.answer()

@@ -11,10 +11,12 @@ from estuary_cdk.clock import Clock
 from estuary_cdk.kits.sql_cdc.database import ChangeStream, Scan, Scanned
 from estuary_cdk.kits.sql_cdc.tables import Table, TableId
 from estuary_cdk.logs import get_logger
-from source_postgres import catalog, prerequisites, publishing, slots, stream
+from source_postgres import catalog, prerequisites, publishing, slots
 from source_postgres.config import Config
+from source_postgres.control import Control
 from source_postgres.documents import Origin
 from source_postgres.lineage import Lineage, read_lineage
+from source_postgres.opening import opened
 from source_postgres.prerequisites import Problem
 from source_postgres.scanning import Scanners
 
@@ -40,7 +42,7 @@ class Postgres:
     def __init__(self, config: Config, origin: Origin, clock: Clock) -> None:
         self._config = config
         self._origin = origin
-        self._control = stream.Control(config, clock)
+        self._control = Control(config, clock)
         self._scanners = Scanners(config, origin, self._control.streamed)
         self._tables: Mapping[TableId, Table] = {}
 
@@ -97,7 +99,7 @@ class Postgres:
 
     def stream(self, position: str | None) -> AbstractAsyncContextManager[ChangeStream]:
         """See `Database.stream`."""
-        return stream.opened(self._control, position, self._origin)
+        return opened(self._control, position, self._origin)
 
     async def chunks(self, scan: Scan, chunks_max: int) -> Sequence[Scan]:
         """See `Database.chunks`."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from psycopg import Connection
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 Kind = Literal["base", "array", "enum", "domain", "composite", "range"]
 
@@ -57,7 +58,7 @@ class PgType:
 Types = Mapping[int, PgType]
 
 
-def load_types(connection: Connection[Any]) -> Types:
+def load_types(connection: "Connection[Any]") -> Types:
     """Read the types of the database."""
     query = _TYPES
     if connection.info.server_version < 140000:

@@ -1,12 +1,13 @@
-"""A process that reads chunks beside the connector's own, so that rows are decoded on two cores.
+"""A process beside the connector's own, so that rows are decoded on two cores.
 
     python -m source_postgres.reader
 
-What it is told comes on stdin, what it answers goes to stdout, both pickled: the parameters of a
-connection, answered with True; then chunks, each answered with its parts and a None. An error that
-is answered ends the conversation. STOP breaks off what is under way. The end of stdin, which is
-also that of a connector that was killed, ends the process whatever it does. Signals that a terminal
-or a supervisor sends to all processes are left to the connector.
+What it is told comes on stdin, what it answers goes to stdout, both pickled. It begins with a True,
+and answers the parameters of a connection with another, a chunk to read with its parts and a None,
+changes to decode with what became of them. An error that is answered ends the conversation. STOP
+breaks off what is under way. The end of stdin, which is also that of a connector that was killed,
+ends the process whatever it does. Signals that a terminal or a supervisor sends to all processes
+are left to the connector.
 """
 
 import gc
@@ -17,17 +18,21 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Any, BinaryIO, Final
-
-import psycopg
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from estuary_cdk import logs
 from estuary_cdk.failpoints import failpoint
-from estuary_cdk.process import COLLECTOR_THRESHOLDS
-from source_postgres.reading import Reading, scanned
+from source_postgres.changes import helped
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from source_postgres.reading import Reading
 
 STOP: Final = "stop"
 CANCEL_TIMEOUT_S: Final = 5.0
+# See `estuary_cdk.process`, which takes a while to load, as does a driver that may not be needed.
+COLLECTOR_THRESHOLDS: Final = (100_000, 20, 100)
 
 log = logs.get_logger(__name__)
 
@@ -38,7 +43,7 @@ class Reader:
     def __init__(self, answers: BinaryIO) -> None:
         self._answers = answers
         self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: Connection[Any] | None = None
 
     def listen(self, asked: BinaryIO) -> None:
         """Take what is asked until there is nothing more, or until told to stop."""
@@ -57,23 +62,36 @@ class Reader:
         if self._connection is not None:
             try:
                 self._connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001 - it ends all the same
                 log.debug("a scan couldn't be cancelled", error=str(error))
 
     def _answer_all(self) -> None:
         try:
-            self._connection = psycopg.connect(**self._told.get())
             self._answer(True)
             while True:
-                self._read(self._told.get())
+                match self._told.get():
+                    case dict() as parameters:
+                        self._connect(parameters)
+                    case list() as tasks:
+                        failpoint("reader.changes")
+                        self._answer(helped(tasks))
+                    case reading:
+                        self._read(reading)
         except BrokenPipeError:
             return  # Nobody listens; stdin ends, too.
         except Exception as error:  # noqa: BLE001 - it is the connector's to handle
-            if not isinstance(error, psycopg.Error):
-                error.add_note(traceback.format_exc())
+            error.add_note(traceback.format_exc())
             self._answer(error)
 
-    def _read(self, reading: Reading) -> None:
+    def _connect(self, parameters: dict[str, Any]) -> None:
+        import psycopg
+
+        self._connection = psycopg.connect(**parameters)
+        self._answer(True)
+
+    def _read(self, reading: "Reading") -> None:
+        from source_postgres.reading import scanned
+
         assert self._connection is not None
         for part in scanned(self._connection, reading):
             self._answer(part)

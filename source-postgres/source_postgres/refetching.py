@@ -16,7 +16,7 @@ from source_postgres.backfill import identifier, literal
 from source_postgres.column_types import Mapped
 from source_postgres.config import Config
 from source_postgres.connecting import connect
-from source_postgres.pgoutput import Relation
+from source_postgres.relations import Relation
 from source_postgres.rows import columns_of
 from source_postgres.tuples import UNCHANGED, Fields
 from source_postgres.visibility import Streamed

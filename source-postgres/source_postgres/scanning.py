@@ -94,7 +94,7 @@ class Beside:
 
     def _start(self, config: Config) -> bool:
         try:
-            self._reader = beside.started(config)
+            self._reader = beside.connected(config)
         except (OSError, psycopg.Error, CdkError) as error:
             # Without one rows are read all the same.
             log.warning("no process reads rows beside the connector's own", reason=str(error))

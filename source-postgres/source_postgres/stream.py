@@ -6,8 +6,9 @@ confirmed to the server.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
@@ -15,31 +16,25 @@ from typing import Any, Final
 import psycopg
 from psycopg import Connection
 
-from estuary_cdk.clock import Clock
-from estuary_cdk.errors import ConfigError, TransientError
+from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.sql_cdc.database import Batch, Followed
 from estuary_cdk.kits.sql_cdc.tables import TableId
 from estuary_cdk.logs import get_logger
 from estuary_cdk.transport import Thread
-from source_postgres import catching_up, slots, wire
+from source_postgres import beside, catching_up, slots, wire
 from source_postgres.backfill import identifier, literal
-from source_postgres.column_types import TypeTable
-from source_postgres.config import Config
 from source_postgres.connecting import connect, explained
-from source_postgres.documents import Origin, lsn_number, lsn_text
+from source_postgres.control import Control
+from source_postgres.documents import lsn_number, lsn_text
 from source_postgres.in_progress import InProgress
-from source_postgres.pg_types import load_types
 from source_postgres.pgoutput import EPOCH_MS, Decoder
 from source_postgres.refetching import Refetching
-from source_postgres.visibility import Streamed
 
 log = get_logger(__name__)
 
 FEEDBACK_S: Final = 5.0
-HEARTBEAT: Final = "flow_heartbeat"
 STREAMING_SINCE: Final = 140000
 BATCH_BYTES: Final = 1 << 20
-DECODE_BYTES: Final = 64 << 10
 POLL_S: Final = 0.1
 WAKE_S: Final = 0.02
 WAKES_MAX: Final = 3
@@ -51,7 +46,6 @@ WAL_SENDER_TIMEOUT_S: Final = 60.0
 # A message of the stream: its kind, its LSN, the end of WAL and a time, then the data.
 STREAM_LSN_AT: Final = 1
 STREAM_DATA_AT: Final = 25
-CATCH_UP_BYTES_MIN: Final = 16 << 20
 
 _KEEPALIVE: Final = Struct(">QqB").unpack_from
 _STATUS: Final = Struct(">BQQQqB").pack
@@ -73,7 +67,7 @@ class Stream:
 
     def __init__(
         self,
-        control: "Control",
+        control: Control,
         connection: Connection[Any],
         decoder: Decoder,
         refetch: Refetching,
@@ -90,6 +84,7 @@ class Stream:
         self._walsender: wire.Messages | None = None
         self._received: asyncio.Future[list[bytes]] | None = None
         self._in_progress = InProgress(STREAM_DATA_AT)
+        self._helper: beside.ReaderProcess | None = None
         self._rest: tuple[Iterator[Sequence[bytes]], list[bytes]] | None = None
         self._moved = False
         self._silence_max_s = SILENCE_TIMEOUTS * WAL_SENDER_TIMEOUT_S
@@ -124,8 +119,14 @@ class Stream:
         assert self._walsender is not None
         return Feed(self._connection, self._walsender, STREAM_LSN_AT, STREAM_DATA_AT)
 
-    def catch_up(self) -> None:
-        """Begin with what the slot holds already, and stream from behind it."""
+    def catch_up(self, *, helped: bool = False) -> None:
+        """Begin with what the slot holds already, and stream from behind it.
+
+        Until then, `helped` by another process, where there is a core for it.
+        """
+        if helped and len(os.sched_getaffinity(0)) > 1:
+            with suppress(OSError):
+                self._helper = self._decoder.helper = beside.launched()
         connection = connect(self._config, replication=True, walsender=False)
         advanced = self._config.advanced
         messages = catching_up.CatchingUp(
@@ -232,12 +233,10 @@ class Stream:
         return batches
 
     def _decode(self, data: Sequence[bytes], feed: Feed) -> list[Batch]:
-        batches: list[Batch] = []
-        # What fits into the processor's cache is decoded in two thirds of the time.
-        step = max(1, DECODE_BYTES * len(data) // (1 + sum(map(len, data))))
-        for first in range(0, len(data), step):
-            some = data[first : first + step]
-            batches += self._decoder.decode(some, feed.lsn_at, feed.data_at)
+        if self._decoder.helper is not None and feed.connection is self._connection:
+            self._decoder.helper.release()
+            self._decoder.helper = None
+        batches = self._decoder.decode(data, feed.lsn_at, feed.data_at)
         self._position = self._decoder.position
         return batches
 
@@ -307,16 +306,21 @@ class Stream:
             with explained(self._config, "confirm changes"):
                 self._send_status(reply=self._silent_s > FEEDBACK_S)
 
-    def closing(self) -> "asyncio.Future[None]":
+    def closing(self) -> "asyncio.Future[Any]":
         """Confirm what is durable, and end the connection, whether or not that is waited for."""
-        decoded = self._decoding.submit(self._refetch.close)
+        decoded = self._decoding.submit(self._end_decoding)
         decoded.add_done_callback(_retrieved)
         self._decoding.stop()
         done = self._receiving.submit(self.end)
         self._receiving.stop()
         if self._received is not None:
             self._received.add_done_callback(_retrieved)
-        return done
+        return done if self._helper is None else asyncio.gather(done, decoded)
+
+    def _end_decoding(self) -> None:
+        self._refetch.close()
+        if self._helper is not None:
+            self._helper.end()
 
     def end(self) -> None:
         """Confirm what is durable, and end the connection; on its thread."""
@@ -335,166 +339,3 @@ def _retrieved(received: "asyncio.Future[Any]") -> None:
     """Take note of a result that nobody waits for any more."""
     if not received.cancelled():
         received.exception()
-
-
-class Control:
-    """The connection for questions, on a thread of its own."""
-
-    def __init__(self, config: Config, clock: Clock) -> None:
-        self.config = config
-        self.clock = clock
-        self._thread = Thread("control")
-        self._connection: Connection[Any] | None = None
-        self.streamed = Streamed()
-        self.opening: Stream | None = None
-        """A stream that nobody has taken over yet."""
-
-    def connection(self) -> Connection[Any]:
-        """Return the connection, for calls on the thread; made anew once it is lost."""
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self.config)
-        return self._connection
-
-    async def run(self, verb: str, call: Any) -> Any:
-        """Make a call with the connection, on the thread; `verb` says what for."""
-        with explained(self.config, verb):
-            return await self._thread.run(lambda: call(self.connection()))
-
-    async def fence(self) -> int:
-        """Return a position behind everything that is visible by now."""
-        fence: int = await self.run("read the server's position", self._fence)
-        return fence
-
-    def _fence(self, connection: Connection[Any]) -> int:
-        if self.config.advanced.read_only_capture or slots.in_recovery(connection):
-            return slots.wal_end(connection)
-        row = connection.execute(
-            b"select pg_current_wal_insert_lsn() = pg_current_wal_flush_lsn(),"
-            b" pg_current_wal_flush_lsn()::text"
-        ).fetchone()
-        assert row is not None
-        if row[0]:
-            return lsn_number(row[1])
-        # Something isn't on disk yet, and so not decoded: a commit of our own puts it there.
-        try:
-            sent = connection.execute(
-                b"select pg_logical_emit_message(true, %s, '')::text", [HEARTBEAT]
-            ).fetchone()
-        except psycopg.errors.InsufficientPrivilege:
-            # It will be there a moment later, and be decoded then.
-            return lsn_number(row[1])
-        assert sent is not None
-        return lsn_number(sent[0])
-
-    def closing(self) -> "asyncio.Future[None]":
-        """End the connection, whether or not that is waited for."""
-        done = self._thread.submit(self._end)
-        self._thread.stop()
-        return done
-
-    def _end(self) -> None:
-        if self.opening is not None:
-            self.opening.end()
-        if self._connection is not None:
-            self._connection.close()
-
-
-@asynccontextmanager
-async def opened(
-    control: Control, position: str | None, origin: Origin
-) -> AsyncGenerator[Stream, None]:
-    """Open the stream from a position, or from a new slot without one.
-
-    Raises SlotLostError where changes since the position are gone.
-    """
-    config = control.config
-
-    def begin(questions: Connection[Any]) -> Stream:
-        replication = connect(config, replication=True)
-        try:
-            start = _start(replication, questions, config, position)
-            refetch = Refetching(config, control.streamed)
-            lookup = _lookup(control, load_types(questions))
-            decoder = Decoder(lookup, refetch, origin, start, control.streamed.add)
-            stream = Stream(control, replication, decoder, refetch)
-            stream.expect_within(_sender_timeout_s(questions))
-            if _backlog(questions, config) >= CATCH_UP_BYTES_MIN:
-                stream.catch_up()
-            else:
-                stream.start()
-        except BaseException:
-            replication.close()
-            raise
-        control.opening = stream
-        return stream
-
-    for _ in range(slots.BUSY_ATTEMPTS):
-        # After a crash the server takes a moment to notice that the old connection is gone.
-        slot = await control.run(
-            "look for the slot", lambda c: slots.read_slot(c, config.advanced.slot_name)
-        )
-        if slot is None or slot.active_pid is None:
-            break
-        await control.clock.sleep(slots.BUSY_WAIT_S)
-    stream: Stream = await control.run("start streaming changes", begin)
-    control.opening = None
-    keeping = asyncio.ensure_future(stream.keep_alive())
-    try:
-        yield stream
-    finally:
-        keeping.cancel()
-        await asyncio.shield(stream.closing())
-
-
-def _start(
-    replication: Connection[Any],
-    questions: Connection[Any],
-    config: Config,
-    position: str | None,
-) -> int:
-    """Return where to start, with the slot free and fit for it."""
-    name = config.advanced.slot_name
-    slot = slots.read_slot(questions, name)
-    if slot is not None:
-        slots.judge_kind(slot, config)
-        if slot.active_pid is not None:
-            raise slots.busy(config, slot)
-    if position is None:
-        return slots.create_slot(replication, questions, config)
-    try:
-        start = lsn_number(position)
-    except ValueError as error:
-        raise ConfigError(
-            f"can't resume from {position!r}: it isn't a position in a PostgreSQL log",
-            hint="backfill all bindings of the capture",
-        ) from error
-    slots.judge_position(slot, start, slots.wal_end(questions), config)
-    return start
-
-
-def _sender_timeout_s(questions: Connection[Any]) -> float:
-    query = b"select setting::float8 from pg_catalog.pg_settings where name = 'wal_sender_timeout'"
-    row = questions.execute(query).fetchone()
-    return row[0] / 1000 if row else 0.0
-
-
-def _backlog(questions: Connection[Any], config: Config) -> int:
-    """Return how many bytes of WAL the slot has before it."""
-    slot = slots.read_slot(questions, config.advanced.slot_name)
-    if slot is None or slot.confirmed is None or slots.in_recovery(questions):
-        return 0
-    return slots.wal_end(questions) - slot.confirmed
-
-
-def _lookup(control: Control, types: Any) -> Any:
-    """Return a lookup of types by OID, that reads the catalog again for one it doesn't know."""
-    table = TypeTable(types)
-
-    def found(oid: int) -> Any:
-        nonlocal table
-        if oid not in table:
-            with connect(control.config) as connection:
-                table = TypeTable(load_types(connection))
-        return table.mapped(oid)
-
-    return found

@@ -27,7 +27,7 @@ def readings(source, chunks_max: int = 1) -> list[Reading]:
 @contextmanager
 def reader(source) -> Iterator[beside.ReaderProcess]:
     """A process that reads beside."""
-    started = beside.started(Config.model_validate(source.config))
+    started = beside.connected(Config.model_validate(source.config))
     try:
         yield started
     finally:

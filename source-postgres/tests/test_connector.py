@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from estuary_cdk.errors import ConfigError
+from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.testing.runtime import after_checkpoints, reduced
-from source_postgres import catching_up, stream
+from source_postgres import beside, catching_up, changes, opening, stream
 
 
 def rows(source, table: str) -> dict[str, dict]:
@@ -340,7 +340,7 @@ async def test_a_backlog_is_caught_up_with_and_then_streamed(any_source, monkeyp
         "update t set v = 'y' where id % 2 = 0",
         "delete from t where id % 3 = 0",
     )
-    monkeypatch.setattr(stream, "CATCH_UP_BYTES_MIN", 1)
+    monkeypatch.setattr(opening, "CATCH_UP_BYTES_MIN", 1)
     monkeypatch.setattr(catching_up, "CHANGES_FIRST", 3)
     second = await any_source.caught_up(built, first.state)
     documents = first.documents + second.documents
@@ -348,12 +348,62 @@ async def test_a_backlog_is_caught_up_with_and_then_streamed(any_source, monkeyp
     assert collected(documents, built) == rows(any_source, "t")
 
 
+@pytest.fixture
+def helped(monkeypatch) -> None:
+    """Have backlogs decoded with a process's help, however small."""
+    monkeypatch.setattr(opening, "CATCH_UP_BYTES_MIN", 1)
+    monkeypatch.setattr(opening, "HELPED_BYTES_MIN", 1)
+    monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _: range(2))
+    monkeypatch.setattr(changes, "SHARED_MIN", 1)
+    launch = beside.launched
+
+    def launched() -> beside.ReaderProcess:
+        process = launch()
+        process._ready = process.answer()
+        return process
+
+    monkeypatch.setattr(beside, "launched", launched)
+
+
+async def test_a_backlog_is_decoded_by_two_processes(source, helped):
+    source.run(
+        "create table t (id int primary key, v text)",
+        "alter table t alter v set storage external",
+        "insert into t select i, repeat('x', 4000) from generate_series(1, 40) i",
+    )
+    built = await source.runtime.build(source.config)
+    first = await source.caught_up(built)
+    source.run(
+        "insert into t select i, repeat('x', 200) from generate_series(41, 4000) i",
+        "update t set id = -id where id % 3 = 0",
+        "delete from t where id % 5 = 0",
+    )
+    second = await source.caught_up(built, first.state)
+    assert collected(first.documents + second.documents, built) == rows(source, "t")
+
+
+async def test_a_helper_that_is_killed_ends_the_capture_which_goes_on_later(
+    source, helped, monkeypatch
+):
+    source.run("create table t (id int primary key)")
+    built = await source.runtime.build(source.config)
+    first = await source.caught_up(built)
+    for start in range(0, 300, 100):
+        source.run(f"insert into t select generate_series({start}, {start + 99})")
+    monkeypatch.setenv("FAILPOINTS", "reader.changes=kill")
+    with pytest.raises(TransientError, match=r"that decodes beside .* killed by signal 9"):
+        await source.caught_up(built, first.state)
+    monkeypatch.delenv("FAILPOINTS")
+    second = await source.caught_up(built, first.state)
+    assert [doc["id"] for doc in second.of(0)] == list(range(300))
+
+
 async def test_a_backlog_is_one_part_where_the_slot_cannot_be_copied(source, monkeypatch):
     source.run("create table t (id int primary key)")
     built = await source.runtime.build(source.config)
     first = await source.caught_up(built)
     source.run("insert into t select generate_series(1, 50)", "delete from t where id < 9")
-    monkeypatch.setattr(stream, "CATCH_UP_BYTES_MIN", 1)
+    monkeypatch.setattr(opening, "CATCH_UP_BYTES_MIN", 1)
     monkeypatch.setattr(catching_up, "_COPIED", b"select 1 / (%s = %s)::int")
     second = await source.caught_up(built, first.state)
     assert [doc["id"] for doc in second.of(0)] == [*range(1, 51), *range(1, 9)]
@@ -365,7 +415,7 @@ async def test_a_backlog_broken_off_resumes_without_a_gap(source, monkeypatch):
     session = await source.caught_up(built)
     for start in range(0, 3000, 50):
         source.run(f"insert into t select generate_series({start}, {start + 49})")
-    monkeypatch.setattr(stream, "CATCH_UP_BYTES_MIN", 1)
+    monkeypatch.setattr(opening, "CATCH_UP_BYTES_MIN", 1)
     monkeypatch.setattr(stream, "BATCH_BYTES", 2000)
     seen = []
     for _ in range(4):

@@ -1,17 +1,19 @@
 """Messages of the stream, made up: every order of changes, and bytes that no server writes."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from struct import pack
 from types import SimpleNamespace
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.sql_cdc.database import Followed
 from estuary_cdk.kits.sql_cdc.tables import Column, Table
+from source_postgres import beside, changes, pgoutput
 from source_postgres.column_types import BUILTIN
 from source_postgres.documents import Origin
 from source_postgres.pgoutput import Decoder
@@ -37,8 +39,12 @@ def table(name: str, oid: int) -> Table:
 TABLES = [table("a", 1), table("b", 2)]
 
 
+def looked_up(_, types, key, fields):
+    return [b"found" if field == UNCHANGED else field for field in fields]
+
+
 def decoder(*, key: bool = False) -> Decoder:
-    made = Decoder(OIDS.__getitem__, lambda *_: pytest.fail("refetched"), Origin(), 0, id)
+    made = Decoder(OIDS.__getitem__, looked_up, Origin(), 0, id)
     made.follow({each.id: Followed(each, ("id",) if key else None) for each in TABLES})
     return made
 
@@ -61,10 +67,10 @@ def stream(transactions) -> list[bytes]:
     """Messages of transactions, each with its LSN."""
     lsn = 100
     messages = []
-    for changes in transactions:
-        end = lsn + len(changes) + 2
+    for told in transactions:
+        end = lsn + len(told) + 2
         said = [b"B" + pack(">QqI", end, 0, 7)]
-        for oid, change in changes:
+        for oid, change in told:
             said.append(change[:1] + pack(">I", oid) + change[1:])
         said.append(b"C\0" + pack(">QQq", end, end + 1, 0))
         for data in said:
@@ -81,24 +87,26 @@ CHANGE = st.one_of(
     NEW.map(lambda new: b"U" + new),
     ID.map(lambda key: b"DK" + row([key, NULL, NULL])),
     st.tuples(ID, NEW).map(lambda both: b"U" + b"O" + row([both[0], b"x", b"y"]) + both[1]),
+    st.tuples(ID, NEW).map(lambda both: b"U" + b"K" + row([both[0], NULL, NULL]) + both[1]),
 )
 STREAM = st.lists(
     st.lists(st.tuples(st.sampled_from([1, 2]), CHANGE), max_size=8), min_size=1, max_size=5
 ).map(stream)
 
 
-def outcome(messages: list[bytes], step: int, *, key: bool = False) -> dict:
+def outcome(messages: list[bytes], step: int, *, key: bool = False, helper=None) -> dict:
     """Documents and keys of each table, however the messages are cut."""
     found: dict = {}
     made = decoder(key=key)
+    made.helper = helper
     for first in range(0, len(messages), step):
         for batch in made.decode(messages[first : first + step], *LAYOUT):
-            for changes in batch.changes:
-                documents, keys = found.setdefault(changes.table, ([], []))
-                lines = changes.block.splitlines()
-                assert len(lines) == changes.rows
+            for each in batch.changes:
+                documents, keys = found.setdefault(each.table, ([], []))
+                lines = each.block.splitlines()
+                assert len(lines) == each.rows
                 documents += [bytes(RAW.decode(line)["captured"]["doc"]) for line in lines]
-                keys += changes.keys or ()
+                keys += each.keys or ()
     return found
 
 
@@ -110,6 +118,38 @@ def test_changes_decoded_together_are_those_decoded_one_by_one(messages, step):
         assert len(documents) == len(keys)
         lsns = [msgspec.json.decode(each)["_meta"]["source"]["loc"][1] for each in documents]
         assert lsns == sorted(lsns)
+
+
+@pytest.fixture(scope="module", name="helper")
+def another_process() -> Iterator[beside.ReaderProcess]:
+    process = beside.launched()
+    try:
+        assert process.answer()
+        process._ready = True
+        yield process
+    finally:
+        process.end()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=STREAM)
+def test_changes_decoded_with_help_are_those_decoded_alone(monkeypatch, helper, messages):
+    alone = outcome(messages, len(messages), key=True)
+    monkeypatch.setattr(pgoutput, "DECODE_BYTES", 60)
+    monkeypatch.setattr(changes, "SHARED_MIN", 1)
+    assert outcome(messages, len(messages), key=True, helper=helper) == alone
+
+
+def test_a_helper_says_what_no_server_writes(monkeypatch):
+    monkeypatch.setattr(changes, "SHARED_MIN", 1)
+    process = beside.launched()
+    assert process.answer()
+    process._ready = True
+    try:
+        with pytest.raises(DataError, match="unknown kind of field 122"):
+            outcome(stream([[(1, b"IN" + pack(">H", 1) + b"z")]]), 9, helper=process)
+    finally:
+        process.end()
 
 
 @given(STREAM, st.data())

@@ -60,7 +60,7 @@ async def test_rows_come_once_whoever_reads_them(source, beside, columns):
 
 async def test_small_tables_are_read_without_a_process(source, monkeypatch):
     started: list[object] = []
-    monkeypatch.setattr(scanning.beside, "started", started.append)
+    monkeypatch.setattr(scanning.beside, "connected", started.append)
     source.run(
         "create table t (id int primary key)", "insert into t select generate_series(1, 500)"
     )
@@ -188,6 +188,6 @@ async def test_a_process_killed_in_the_middle_ends_the_connector_which_goes_on_l
         said = last_words(connector)
     assert connector.wait(END_S) == 1
     last = msgspec.json.decode(said.splitlines()[-1])["message"]
-    assert last.startswith("can't read rows: the process that reads them beside")
+    assert last.startswith("can't read rows: the process that decodes beside")
     assert large.run() == 0
     assert len(large.documents[0]) == MANY

@@ -116,7 +116,7 @@ def table_problems(
     problems = list(_read_problems(connection, config, tables))
     publication = read_publication(connection, config.advanced.publication_name)
     assert publication is not None
-    problems += _partition_problems(config, publication, tables)
+    problems += _partition_problems(connection, config, publication, tables)
     for table in tables:
         if table.details.published:
             _warn_of_identity(table)
@@ -146,14 +146,23 @@ def _read_problems(
 
 
 def _partition_problems(
-    config: Config, publication: Publication, tables: Collection[Table]
+    connection: Connection[Any],
+    config: Config,
+    publication: Publication,
+    tables: Collection[Table],
 ) -> Iterator[Problem]:
     """Yield a problem where changes of partitions come under another name than is captured."""
     name = config.advanced.publication_name
     alter = f"ALTER PUBLICATION {identifier(name)} SET (publish_via_partition_root = "
     roots = sorted(table.name for table in tables if table.details.partitioned)
     leaves = sorted(table.name for table in tables if table.details.partition)
-    if roots and not publication.via_root:
+    if roots and connection.info.server_version < VIA_ROOT_VERSION_MIN:
+        yield Problem(
+            f"this version of the server publishes changes of partitions as theirs alone, so none "
+            f"of table {roots[0]!r} would be captured",
+            how="set advanced.capture_as_partitions to capture its partitions as tables",
+        )
+    elif roots and not publication.via_root:
         yield Problem(
             f"publication {name!r} publishes changes of partitions as theirs, so none of table "
             f"{roots[0]!r} would be captured",

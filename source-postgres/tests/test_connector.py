@@ -243,13 +243,36 @@ async def test_a_binding_that_was_away_is_backfilled_when_it_is_back(source):
     assert [doc["id"] for doc in again.of(1)] == [1]
 
 
+PARTITIONED = (
+    "create table p (id int primary key, v int) partition by range (id)",
+    "create table p1 partition of p for values from (0) to (10)",
+    "create table p2 partition of p for values from (10) to (20)",
+    "insert into p values (1, 1), (11, 1)",
+)
+
+
+async def test_partitions_are_captured_as_tables_by_any_version(any_source):
+    any_source.run(*PARTITIONED)
+    any_source.advanced["capture_as_partitions"] = True
+    built = await any_source.runtime.build(any_source.config)
+    first = await any_source.caught_up(built)
+    any_source.run("update p set v = 2")
+    second = await any_source.caught_up(built, first.state)
+    assert [binding.resource_path[1] for binding in built.bindings] == ["p1", "p2"]
+    assert [[doc["v"] for doc in second.of(binding)] for binding in (0, 1)] == [[2], [2]]
+
+
+async def test_a_root_that_the_server_cannot_publish_is_refused_with_its_remedy(any_source):
+    any_source.run(*PARTITIONED)
+    if any_source.cluster.version < 13:
+        with pytest.raises(ConfigError, match=r"; set advanced\.capture_as_partitions to capture"):
+            await any_source.runtime.build(any_source.config)
+    else:
+        await any_source.runtime.build(any_source.config)
+
+
 async def test_partitions_are_captured_by_root_or_by_leaf(source):
-    source.run(
-        "create table p (id int primary key, v int) partition by range (id)",
-        "create table p1 partition of p for values from (0) to (10)",
-        "create table p2 partition of p for values from (10) to (20)",
-        "insert into p values (1, 1), (11, 1)",
-    )
+    source.run(*PARTITIONED)
     built = await source.runtime.build(source.config)
     first = await source.caught_up(built)
     source.run("update p set v = 2")

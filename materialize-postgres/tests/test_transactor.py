@@ -261,13 +261,19 @@ def test_settings_of_the_user_change_nothing(database):
         f"""alter database "{database.name}" set intervalstyle = 'sql_standard'""",
         f"""alter database "{database.name}" set datestyle = 'German'""",
         f"""alter database "{database.name}" set timezone = 'Asia/Kathmandu'""",
-        f"""alter database "{database.name}" set statement_timeout = '1ms'""",
+        f"""alter database "{database.name}" set statement_timeout = '200ms'""",
         f"""alter database "{database.name}" set default_transaction_isolation = 'serializable'""",
         f"""alter database "{database.name}" set standard_conforming_strings = off""",
         f"""alter database "{database.name}" set search_path = ''""",
     )
     binding = database.binding()
     database.create(binding)
+    database.run(
+        "set statement_timeout = 0",
+        "create function public.slow() returns trigger language plpgsql as "
+        "$$ begin perform pg_sleep(0.25); return new; end $$",
+        "create trigger slow before insert on public.t for each row execute function public.slow()",
+    )
     with database.opened(binding) as transactor:
         transactor.store(database.stores((1, "a\\b")))
         transactor.commit(b"{}")

@@ -11,7 +11,7 @@ A row is the number of its columns, then for each the length of its value and th
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import chain, compress, repeat
 from struct import Struct, pack
@@ -43,12 +43,13 @@ _NUMERIC_HEADER: Final = Struct(">ihhHh").pack
 
 _POSTGRES_DAY: Final = date(2000, 1, 1).toordinal()
 _POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_DAY_US: Final = 86_400_000_000
+_MICROSECOND: Final = timedelta(microseconds=1)
 _BOOLEANS: Final = {None: NULL, False: b"\x00\x00\x00\x01\x00", True: b"\x00\x00\x00\x01\x01"}
 # Four digits, as the machine reads their bytes as one number, to what they spell.
 _GROUPS: Final = {int.from_bytes(b"%04d" % group, byteorder): group for group in range(10_000)}
 _NEGATIVE: Final = 0x4000
 _WHOLE_MAX: Final = 100_000
+_PADDED_MAX: Final = 32
 _SCALE_MAX: Final = 16_000
 _UUID_LENGTH: Final = 36
 _UUID_HYPHENS: Final = (8, 13, 18, 23)
@@ -110,8 +111,7 @@ def _dates(values: Values) -> Parts:
 
 
 def _moments(values: Values) -> Parts:
-    since = [value - _POSTGRES_EPOCH for value in values]
-    return _integers([d.days * _DAY_US + d.seconds * 1_000_000 + d.microseconds for d in since])
+    return _integers([(value - _POSTGRES_EPOCH) // _MICROSECOND for value in values])
 
 
 def _uuids(values: Values) -> Parts:
@@ -159,6 +159,11 @@ def _numerics(values: Values) -> Parts:
 
 
 def _decimals(texts: Sequence[bytes]) -> Parts:
+    if texts and b"-" not in b"".join(texts):
+        width, dot = max(map(len, texts)), texts[0].find(b".") - len(texts[0])
+        if width <= _PADDED_MAX and {text[dot : dot + 1] for text in texts} == {b"."}:
+            # Amounts, all of so many decimal places: zeros before them make them equally long.
+            return [_alike((width, width + dot, False), [t.rjust(width, b"0") for t in texts])]
     signs = map(bytes.startswith, texts, repeat(b"-"))
     shapes = list(zip(map(len, texts), map(bytes.find, texts, repeat(b".")), signs, strict=True))
     by_shape: dict[_Shape, list[bytes]] = defaultdict(list)

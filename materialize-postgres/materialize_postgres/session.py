@@ -38,6 +38,10 @@ SETTINGS: Final = {
 }
 # The first version that has them.
 LATER_SETTINGS: Final = {14: {"idle_session_timeout": "0"}, 17: {"transaction_timeout": "0"}}
+# Long values take less than half the time to store, where the server has it and nobody chose.
+LZ4: Final = """(
+    SELECT set_config(name, 'lz4', false) FROM pg_catalog.pg_settings
+    WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals) AND source = 'default')"""
 # What begins rows in binary form, both ways.
 HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _FIELD_BYTES: Final = 6
@@ -59,7 +63,7 @@ class PostgresSession:
             known |= settings if self.version >= version else {}
         with self._explained("use"):
             told = [f"set_config('{name}', '{value}', false)" for name, value in known.items()]
-            connection.execute(f"SELECT {', '.join(told)}".encode())
+            connection.execute(f"SELECT {', '.join([*told, LZ4])}".encode())
 
     def _explained(self, verb: str) -> AbstractContextManager[None]:
         return explained(self._config, f"{verb} database {self._config.database!r}", self._way)

@@ -256,6 +256,26 @@ def test_a_table_or_column_that_was_dropped_is_told(database):
             transactor.commit(b"{}")
 
 
+@pytest.mark.parametrize("chosen", [False, True])
+def test_long_values_are_compressed_by_lz4_where_nobody_chose_otherwise(chosen, any_database):
+    database = any_database
+    if database.cluster.version < 14:
+        pytest.skip("the server has but one way to compress")
+    if chosen:
+        setting = "set default_toast_compression = 'pglz'"
+        database.run(f'alter database "{database.name}" {setting}')
+    [(offered,)] = database.run(
+        "select 'lz4' = any (enumvals) from pg_settings where name = 'default_toast_compression'"
+    )
+    binding = database.binding()
+    database.create(binding)
+    with database.opened(binding) as transactor:
+        transactor.store(database.stores((1, "long " * 10_000)))
+        transactor.commit(b"{}")
+    by = "lz4" if offered and not chosen else "pglz"
+    assert database.run("select pg_column_compression(flow_document) from t") == [(by,)]
+
+
 def test_settings_of_the_user_change_nothing(database):
     database.run(
         f"""alter database "{database.name}" set intervalstyle = 'sql_standard'""",

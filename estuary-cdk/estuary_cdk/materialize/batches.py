@@ -6,7 +6,7 @@ The JSON is taken where it is there, for it keeps the spelling of numbers.
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -60,7 +60,11 @@ def stores_of(stores: Sequence[Store], bindings: Sequence[Binding[Any]]) -> Iter
 def _by_binding(
     messages: Sequence[Any], bindings: Sequence[Binding[Any]], name: str
 ) -> Iterator[tuple[int, list[Any]]]:
-    for index, run in groupby(messages, key=_binding_of):
+    indexes = list(map(_binding_of, messages))
+    runs: Iterable[tuple[int, Iterable[Any]]] = [(index, messages) for index in indexes[:1]]
+    if indexes.count(indexes[0]) != len(indexes):
+        runs = groupby(messages, key=_binding_of)
+    for index, run in runs:
         if not 0 <= index < len(bindings):
             raise RemoteProtocolError(f"can't {name} for binding {index}: there is no such binding")
         yield index, list(run)
@@ -68,14 +72,14 @@ def _by_binding(
 
 def _keys(run: list[Any]) -> list[bytes]:
     keys = list(map(bytes, map(_key_of, run)))
-    if b"" in keys:
+    if not all(keys):
         keys = [key or unpacked(message.key_packed) for key, message in zip(keys, run, strict=True)]
     return keys
 
 
 def _values(run: list[Store], binding: Binding[Any]) -> list[bytes]:
     values = list(map(bytes, map(_values_of, run)))
-    if b"" in values:
+    if not all(values):
         values = [
             each or unpacked(store.values_packed) for each, store in zip(values, run, strict=True)
         ]
@@ -91,7 +95,7 @@ def _documents(run: list[Store], binding: Binding[Any]) -> list[bytes] | None:
     if binding.document is None:
         return None
     documents = list(map(bytes, map(_document_of, run)))
-    if b"" in documents:
+    if not all(documents):
         raise RemoteProtocolError(
             f"can't store a document of binding {binding.index}: the message has no doc"
         )

@@ -1,6 +1,6 @@
 """What there is to capture: a binding per stream, and the schema of its documents."""
 
-from collections.abc import Iterable
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from estuary_cdk.kits.files.intervals import length
 from estuary_cdk.kits.files.schemas import pointer_tokens
 from source_http.access import client, file_name, hints, opened
 from source_http.config import Config, Resource, Stream
+from source_http.ranges import contents
 
 SAMPLE_RECORDS = 1000
 
@@ -61,17 +62,13 @@ async def _sample(stream: Stream) -> list[Any]:
     async with client(stream) as connected, opened(connected, stream) as file:
         reader = FileReader(file_name(stream), stream.parser, hints(file.headers))
         bodies: list[bytes] = []
-        async for block in file.blocks:
-            bodies += _bodies(reader.feed(block))
-            if len(bodies) >= SAMPLE_RECORDS:
-                break
-        else:
-            bodies += _bodies(reader.finish())
+        async with aclosing(contents(connected, stream, file, reader)) as content:
+            async for stretch in content:
+                for records in stretch.records:
+                    bodies += records.bodies
+                if len(bodies) >= SAMPLE_RECORDS:
+                    break
     return [msgspec.json.decode(b"{" + body) for body in bodies[:SAMPLE_RECORDS]]
-
-
-def _bodies(parts: Iterable[Any]) -> list[bytes]:
-    return [body for records in parts for body in records.bodies]
 
 
 def _type_at(document: Any, pointer: str) -> str:

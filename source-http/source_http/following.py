@@ -7,6 +7,7 @@ doesn't keep the others from being captured: it is raised at the end.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +16,7 @@ from estuary_cdk.capture import Patch as BindingPatch
 from estuary_cdk.errors import TransientError
 from estuary_cdk.kits.files import (
     FILE_KEY,
+    FileChanged,
     FileReader,
     Outbox,
     Patch,
@@ -24,7 +26,6 @@ from estuary_cdk.kits.files import (
     Version,
     plan,
     read_through,
-    stretches,
     validators,
 )
 from estuary_cdk.kits.files.intervals import length
@@ -33,6 +34,7 @@ from estuary_cdk.kits.http import Client, ContentChanged, Download
 from estuary_cdk.logs import get_logger
 from source_http.access import client, file_name, hints, opened, prologue, recipe, version
 from source_http.config import Config, Resource, Stream
+from source_http.ranges import contents
 
 log = get_logger(__name__)
 
@@ -107,7 +109,7 @@ class _Following:
                         return
                     if decision is not Plan.READ:
                         continue
-                again = await self._tried(sweep, file, outbox)
+                again = await self._tried(sweep, connected, file, outbox)
                 if again is None:
                     return
                 sweep = again
@@ -144,14 +146,16 @@ class _Following:
             content.update(block)
         return offer.model_copy(update={"sha256": content.hexdigest()})
 
-    async def _tried(self, sweep: Sweep, file: Download, outbox: Outbox) -> Sweep | None:
+    async def _tried(
+        self, sweep: Sweep, connected: Client, file: Download, outbox: Outbox
+    ) -> Sweep | None:
         """Read the file to its end; otherwise return the sweep to try again with."""
         reader = FileReader(self._name, self.stream.parser, hints(file.headers))
         sweep.advance(prologue(file.headers))
         try:
-            content = stretches(file.blocks, reader)
-            whole = await read_through(content, sweep, outbox, self._name)
-        except ContentChanged as error:
+            async with aclosing(contents(connected, self.stream, file, reader)) as content:
+                whole = await read_through(content, sweep, outbox, self._name)
+        except (ContentChanged, FileChanged) as error:
             log.warning("download starts again", stream=self.stream.name, reason=str(error))
             await outbox.flush()
             return sweep.restarted()

@@ -170,14 +170,15 @@ class FakeFile:
         if self._is_known(asked.headers, validators):
             return Reply(304, headers=validators)
         headers = {**validators, **self.headers, "Date": _http_date(self.date)}
-        start = self._range_start(asked.headers, validators)
-        if start is None:
+        wanted = self._range(asked.headers, validators)
+        if wanted is None:
             return Reply(200, self.content, headers, self._break())
         total = len(self.content)
-        if start >= total:
+        part = self.content[wanted]
+        if not part:
             return Reply(416, headers={**headers, "Content-Range": f"bytes */{total}"})
-        headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
-        return Reply(206, self.content[start:], headers, self._break())
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.start + len(part) - 1}/{total}"
+        return Reply(206, part, headers, self._break())
 
     def _break(self) -> int | None:
         return self.breaks.pop(0) if self.breaks else None
@@ -192,13 +193,14 @@ class FakeFile:
         since = asked.get("If-Modified-Since")
         return since is not None and since == validators.get("Last-Modified")
 
-    def _range_start(self, asked: Mapping[str, str], validators: Mapping[str, str]) -> int | None:
+    def _range(self, asked: Mapping[str, str], validators: Mapping[str, str]) -> slice | None:
         wanted, condition = asked.get("Range"), asked.get("If-Range")
         if not self.ranges or wanted is None:
             return None
         if condition is not None and condition not in validators.values():
             return None
-        return int(wanted.removeprefix("bytes=").rstrip("-"))
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        return slice(int(first), int(last) + 1 if last else None)
 
 
 @asynccontextmanager

@@ -17,10 +17,10 @@ from estuary_cdk.kits.files import stores
 from estuary_cdk.kits.files.detection import HEAD_BYTES
 from estuary_cdk.kits.files.ranged import RangedFile, ranged
 from estuary_cdk.kits.files.reading import FileReader, Records
-from estuary_cdk.kits.files.stores import Store, StoredFile
+from estuary_cdk.kits.files.stores import Ranges, Store, StoredFile
 
 SEEKING_AT_ONCE: Final = 2  # each takes tens of mebibytes
-_PLACES: WeakKeyDictionary[Store, asyncio.Semaphore] = WeakKeyDictionary()
+_PLACES: WeakKeyDictionary[Ranges, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ async def contents(store: Store, file: StoredFile, reader: FileReader) -> AsyncG
     if file.size > stores.RANGE_BYTES and reader.may_seek:
         head = await store.read(file, 0, HEAD_BYTES)
         if reader.seeks(head):
-            async with aclosing(_sought(store, file, reader, head)) as found:
+            async with aclosing(sought(store, file, reader, head)) as found:
                 async for stretch in found:
                     yield stretch
             return
@@ -66,9 +66,10 @@ async def contents(store: Store, file: StoredFile, reader: FileReader) -> AsyncG
             yield stretch
 
 
-async def _sought(
-    store: Store, file: StoredFile, reader: FileReader, head: bytes
+async def sought(
+    store: Ranges, file: StoredFile, reader: FileReader, head: bytes
 ) -> AsyncGenerator[Stretch]:
+    """Yield the stretches of a file that begins with `head`, which its reader `seeks`."""
     yield Stretch(file.identity.encode(), ())
     places = _PLACES.setdefault(store, asyncio.Semaphore(SEEKING_AT_ONCE))
     async with places, aclosing(_rows(store, file, reader, head)) as found:
@@ -78,7 +79,7 @@ async def _sought(
 
 
 async def _rows(
-    store: Store, file: StoredFile, reader: FileReader, head: bytes
+    store: Ranges, file: StoredFile, reader: FileReader, head: bytes
 ) -> AsyncGenerator[Stretch]:
     loop = asyncio.get_running_loop()
     # A thread of its own: stores may use those that all share, and this one waits for the store.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from estuary_cdk.errors import CdkError, DataError, TransientError
-from estuary_cdk.kits.files.stores import Store, StoredFile
+from estuary_cdk.kits.files.stores import Ranges, StoredFile
 
 BLOCK_BYTES: Final = 1 << 19
 BLOCKS_KEPT: Final = 56
@@ -29,7 +29,7 @@ class RangedFile(io.RawIOBase):
     `failure` keeps what a read raised, for libraries that raise something else then.
     """
 
-    def __init__(self, store: Store, file: StoredFile, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, store: Ranges, file: StoredFile, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.failure: CdkError | None = None
         self._store = store
@@ -133,7 +133,7 @@ class RangedFile(io.RawIOBase):
 
 
 @contextmanager
-def ranged(store: Store, file: StoredFile) -> Iterator[RangedFile]:
+def ranged(store: Ranges, file: StoredFile) -> Iterator[RangedFile]:
     """Give a stored file to seek in, on other threads than this one, the event loop's."""
     opened = RangedFile(store, file, asyncio.get_running_loop())
     try:

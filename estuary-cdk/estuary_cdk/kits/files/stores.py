@@ -38,7 +38,18 @@ class StoredFile:
     hints: Hints = field(default_factory=Hints)
 
 
-class Store(Protocol):
+class Ranges(Protocol):
+    """Files whose bytes can be asked for anywhere. May be called many times at once."""
+
+    async def read(self, file: StoredFile, start: int, size: int) -> bytes:
+        """Return `size` bytes of that version from `start`; the range lies within it.
+
+        Raises FileChanged where the file isn't that version any more.
+        """
+        ...
+
+
+class Store(Ranges, Protocol):
     """Files by path. Methods may be called many at once.
 
     Raise ConfigError for what the user has to change (no such bucket, no permission), and
@@ -55,13 +66,6 @@ class Store(Protocol):
 
     async def look(self, path: str) -> StoredFile | None:
         """Return the version of a file that is there now, None without one."""
-        ...
-
-    async def read(self, file: StoredFile, start: int, size: int) -> bytes:
-        """Return `size` bytes of that version from `start`; the range lies within it.
-
-        Raises FileChanged where the file isn't that version any more.
-        """
         ...
 
 

@@ -6,7 +6,7 @@ enough date) or says no, the download ends in `ContentChanged` and must start ag
 version is never joined to half of another.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -36,7 +36,7 @@ class Download:
     the stored bytes, with a `Content-Encoding` undone that was not asked for. `bytes_total` is the
     length of the body when the server told it (of the encoded one, if it encoded). Reading raises
     ContentChanged when the download must start again, and TransientError when `resumes_max` breaks
-    were not enough.
+    were not enough. After `abandon`, which ends the connection, nothing more can be read.
     """
 
     unchanged: bool
@@ -45,6 +45,7 @@ class Download:
     url: str
     bytes_total: int | None
     blocks: AsyncIterator[bytes] = field(repr=False)
+    abandon: Callable[[], Awaitable[None]] = field(repr=False)
 
 
 @asynccontextmanager
@@ -73,6 +74,7 @@ async def download(
                 url=first.url,
                 bytes_total=None if unchanged else _length(first.headers),
                 blocks=_nothing() if unchanged else content,
+                abandon=stack.aclose,
             )
 
 

@@ -9,6 +9,36 @@ Python's prefix, where `bin/servers` puts it; it keeps everything in memory. Cli
 through a front in the tests' own process, which has what the real service has and the emulator
 hasn't (job ids that are used once, above all) and lets faults happen; and gRPC with the emulator
 itself. It ends, and its directory is removed, however the process that started it ends.
+
+What the front mends: a job's id is used once, found by whoever chose it, and has a location, which
+must be its data's; an upload's last piece may be repeated; a load that fails is a failed job, and
+says how many rows it loaded; NUMERIC has its 9 decimals; tables tell exact types, descriptions,
+labels, partitions, clusters, expiry and numbers of rows, and what ALTER TABLE (of several actions)
+and `tables.patch` changed; changes the service refuses are refused; what a query found is in its
+destination, or in a table of its own, where the Storage Read API finds it; `gs://` reads a store.
+
+What stays different from the service:
+
+- Requests are done one after the other. Those to the Storage APIs aren't, and see what a script's
+  transaction hasn't committed.
+- There are no permissions, quotas, sessions or billed bytes; temporary tables are everybody's.
+- A BIGNUMERIC of more than 38 digits doesn't fit; one without parameters has 28 digits before the
+  point and 10 after it. A decimal without quotes is a double.
+- NaN equals NaN. JSON keeps numbers that the service rounds. Times below the microsecond are cut.
+- In literals of text `\\u` and `\\x` aren't read, and are refused in those of bytes.
+- MERGE takes several source rows for one row; columns that it sets can't be qualified.
+- An exception handler's ROLLBACK rolls nothing back, and `@@error` isn't known; a script without a
+  handler that fails does roll back. There is no ASSERT and no `FORMAT('%T')`.
+- UNNEST of structs gives one column. Columns without a name aren't `f0_`; those of a result are all
+  nullable.
+- Names of tables are of ASCII letters, digits, `_` and `-`. Of columns' names nothing is refused.
+- INFORMATION_SCHEMA has no COLUMN_FIELD_PATHS, JOBS or PARTITIONS, and tells no partitions; what it
+  answers isn't kept in a table.
+- Partitions and clusters are told and not used; no filter is required; tables don't expire.
+- Parquet is loaded by the position of columns, all of the table's, into a table that exists or
+  whose schema the job has. In NDJSON names are told apart by case, unknown ones are left out,
+  strings are taken for numbers, and gzip isn't read.
+- A read session of few rows has one stream, and estimates no number of rows.
 """
 
 import os

@@ -231,6 +231,7 @@ class Front:
         if failure is not None:
             return _refused(_of_error(failure.result))
         script = statements(body.get("query", ""), project)
+        self.tables.counts.clear()
         changed = await self.tables.after(script)
         told = {**body, "query": rewritten(script)}
         status, answer = await self.upstream.ask("POST", asked.path, told)
@@ -261,6 +262,7 @@ class Front:
             pass
         else:
             self.tables.known.pop(name, None)
+            self.tables.counts.pop(name, None)
             return await self.upstream.forward(asked)
         status, answer = await self.upstream.ask("GET", name.path)
         return _json(await self.tables.told(name, answer) if status == 200 else answer, status)

@@ -33,6 +33,7 @@ class Runs:
     def __init__(self, upstream: Upstream, tables: Tables) -> None:
         self._upstream = upstream
         self._tables = tables
+        self._has_results: set[str] = set()
 
     async def place(self, wanted: Insertion) -> str:
         """Return where a job runs whose location wasn't said: where its data are."""
@@ -70,39 +71,34 @@ class Runs:
     async def _query(self, job: Job, asked: Asked) -> None:
         wanted = job.wanted
         script = _statements(wanted)
+        if len(script) == 1 and script[0].first in SELECTS:
+            await self._select(job, asked, script[0])
+            return
+        self._tables.counts.clear()
         changed = await self._tables.after(script)
         query = {**wanted.configuration["query"], "query": rewritten(script)}
         await self._forward(job, substituted(asked, {**wanted.configuration, "query": query}))
-        if job.error is not None:
-            return
-        await self._tables.keep(changed)
-        if len(script) == 1:
-            await self._described(job, script[0])
+        if job.error is None:
+            await self._tables.keep(changed)
+            if len(script) == 1:
+                _describe(job, script[0])
 
-    async def _described(self, job: Job, statement: Statement) -> None:
-        """Complete what is said of the job of one statement."""
-        if isinstance(statement.effect, Alter | Create):
-            name = statement.effect.name
-            target = {"projectId": name.project, "datasetId": name.dataset, "tableId": name.table}
-            query = (job.answered or {}).get("statistics", {}).setdefault("query", {})
-            query["ddlTargetTable"] = target
-            if isinstance(statement.effect, Alter):
-                query["statementType"] = "ALTER_TABLE"
-        elif statement.first in SELECTS:
-            await self._keep_results(job, statement)
-
-    async def _keep_results(self, job: Job, statement: Statement) -> None:
-        """Put the answer of a query into the table that the job names, or one of its own."""
+    async def _select(self, job: Job, asked: Asked, statement: Statement) -> None:
+        """Put what a query finds into the table that the job names, or one of its own."""
         settings = dict(job.wanted.configuration["query"])
-        project = job.wanted.project
         table = settings.pop("destinationTable", None)
         disposition = settings.pop("writeDisposition", "WRITE_EMPTY")
-        if table is None:
-            path = f"/bigquery/v2/projects/{project}/datasets"
-            reference = {"projectId": project, "datasetId": RESULTS}
-            await self._upstream.ask("POST", path, {"datasetReference": reference})
-            own = "".join(each if each.isalnum() else "_" for each in job.id)
-            table = {**reference, "tableId": f"anon_{own}"}
+        sql = emulated(statement.text)
+        if table is not None:
+            job.destination = table
+            sql = await self._written(job, table, disposition, sql)
+        elif "INFORMATION_SCHEMA" not in sql.upper():
+            sql = await self._kept(job, sql)
+        configuration = {**job.wanted.configuration, "query": {**settings, "query": sql}}
+        await self._forward(job, substituted(asked, configuration))
+
+    async def _written(self, job: Job, table: Mapping[str, str], disposition: str, sql: str) -> str:
+        """Write what a query finds as the job says; return what reads it."""
         name = Name(table["projectId"], table["datasetId"], table["tableId"])
         is_there = await self._tables.find(name) is not None
         if is_there and disposition == "WRITE_EMPTY" and await self._tables.count(name):
@@ -110,15 +106,28 @@ class Runs:
         make = f"CREATE OR REPLACE TABLE {name.quoted} AS"
         if is_there and disposition != "WRITE_TRUNCATE":
             make = f"INSERT INTO {name.quoted}"
-        sql = emulated(f"{make} {statement.text}")
+        self._tables.counts.clear()
+        await self._upstream.run(job.wanted.project, f"{make} {sql}", _settings(job))
+        return sql if make.startswith("INSERT") else f"SELECT * FROM {name.quoted}"  # noqa: S608
+
+    async def _kept(self, job: Job, sql: str) -> str:
+        """Keep what a query finds in a table of the job's own; return what reads it."""
+        project = job.wanted.project
+        reference = {"projectId": project, "datasetId": RESULTS}
+        if project not in self._has_results:
+            path = f"/bigquery/v2/projects/{project}/datasets"
+            await self._upstream.ask("POST", path, {"datasetReference": reference})
+            self._has_results.add(project)
+        own = "".join(each if each.isalnum() else "_" for each in job.id)
+        name = Name(project, RESULTS, f"anon_{own}")
         try:
-            await self._upstream.run(project, sql, settings)
+            make = f"CREATE TABLE {name.quoted} AS {sql}"
+            await self._upstream.run(project, make, _settings(job))
         except Refused:
             # A table can't have what an answer may: columns without a name, or two with the same.
-            if "destinationTable" in job.wanted.configuration["query"]:
-                raise
-            return
-        job.destination = table
+            return sql
+        job.destination = {**reference, "tableId": name.table}
+        return f"SELECT * FROM {name.quoted}"  # noqa: S608 - a name of ours
 
     async def _load(self, job: Job, asked: Asked) -> None:
         wanted = job.wanted
@@ -142,6 +151,7 @@ class Runs:
             if is_new:
                 await self._upstream.ask("DELETE", name.path)
             return
+        self._tables.counts.clear()
         after = await self._tables.count(name)
         statistics = (job.answered or {})["statistics"].setdefault("load", {})
         statistics["outputRows"] = str(after - before)
@@ -177,7 +187,26 @@ class Runs:
         return False
 
     async def _other(self, job: Job, asked: Asked) -> None:
+        self._tables.counts.clear()
         await self._forward(job, asked)
+
+
+def _describe(job: Job, statement: Statement) -> None:
+    """Complete what is said of the job of one statement."""
+    if isinstance(statement.effect, Alter | Create):
+        name = statement.effect.name
+        target = {"projectId": name.project, "datasetId": name.dataset, "tableId": name.table}
+        query = (job.answered or {}).get("statistics", {}).setdefault("query", {})
+        query["ddlTargetTable"] = target
+        if isinstance(statement.effect, Alter):
+            query["statementType"] = "ALTER_TABLE"
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    """Return what a query needs besides its text and its destination."""
+    query = job.wanted.configuration["query"]
+    named = ("defaultDataset", "parameterMode", "queryParameters")
+    return {key: query[key] for key in named if key in query}
 
 
 def _statements(wanted: Insertion) -> Sequence[Statement]:

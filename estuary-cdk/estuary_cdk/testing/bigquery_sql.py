@@ -243,7 +243,11 @@ class _Reader:
 
     def where(self) -> tuple[str, str]:
         """Return the project and dataset of the name that is next."""
-        name = self._path()
+        parts = self._parts()
+        upper = [each.upper() for each in parts]
+        if "INFORMATION_SCHEMA" in upper:
+            parts = [*parts[: upper.index("INFORMATION_SCHEMA")], ""]
+        name = self._named(parts)
         return name.project, name.dataset
 
     def _peek(self) -> Token | None:
@@ -270,12 +274,18 @@ class _Reader:
         return re.sub(r"\\(.)", r"\1", token.text[1:-1]) if token.kind == "name" else token.text
 
     def _path(self) -> Name:
+        return self._named(self._parts())
+
+    def _parts(self) -> list[str]:
         parts = self._identifier().split(".")
         while (token := self._peek()) is not None and token.text in {".", "-"}:
             self._next += 1
             glue = token.text
             more = self._identifier().split(".")
             parts = [*parts[:-1], f"{parts[-1]}-{more[0]}"] if glue == "-" else [*parts, *more]
+        return parts
+
+    def _named(self, parts: Sequence[str]) -> Name:
         missing = [self._project, self._dataset][: max(0, 3 - len(parts))]
         project, dataset, table = [*missing, *parts][-3:]
         return Name(project, dataset, table)

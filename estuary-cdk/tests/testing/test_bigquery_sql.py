@@ -122,5 +122,13 @@ def test_types_are_spelled_as_they_were_read():
 
 def test_datasets_that_a_script_names_are_found():
     sql = """merge into `p`.`d`.`t` as l using (select * from `q.e.s` join x) as r on true;
-             insert d.t (a) select a from my-project.f.u, unnest(y.z); drop table if exists g.v"""
-    assert datasets(sql, "p") == [("p", "d"), ("q", "e"), ("my-project", "f"), ("p", "g")]
+             insert d.t (a) select a from my-project.f.u, unnest(y.z); drop table if exists g.v;
+             select * from `q`.`h`.INFORMATION_SCHEMA.TABLES, (select 1 from x.y)"""
+    assert datasets(sql, "p") == [
+        ("p", "d"),
+        ("q", "e"),
+        ("my-project", "f"),
+        ("p", "g"),
+        ("q", "h"),
+        ("p", "x"),
+    ]

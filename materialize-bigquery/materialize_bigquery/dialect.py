@@ -76,9 +76,10 @@ TEXT_OF: Final[Mapping[str, str]] = {
     "BIGNUMERIC(38)": "CAST({} AS STRING)",
     "BOOL": "CAST({} AS STRING)",
     "BYTES": "TO_BASE64({})",
-    "DATE": "FORMAT_DATE('%Y-%m-%d', {})",
-    "TIMESTAMP": "FORMAT_TIMESTAMP('%Y-%m-%dT%H:%M:%E*SZ', {}, 'UTC')",
-    "TIME": "CONCAT(FORMAT_TIME('%H:%M:%E*S', {}), 'Z')",
+    "DATE": "CAST({} AS STRING)",
+    # It says `2024-01-31 10:00:00+00`.
+    "TIMESTAMP": "REGEXP_REPLACE(REPLACE(CAST({} AS STRING), ' ', 'T'), r'\\+00$', 'Z')",
+    "TIME": "CONCAT(CAST({} AS STRING), 'Z')",
     "JSON": "TO_JSON_STRING({})",
 }
 """How the values of each type are spelled in a document, as the text of a string or a number."""

@@ -6,7 +6,6 @@ from typing import Any, Final
 import pyarrow as pa
 from google.api_core import exceptions
 
-from estuary_cdk.errors import CdkError
 from materialize_bigquery.service import CALL_TIMEOUT_S, Service
 
 PAGE_ROWS_MAX: Final = 10_000
@@ -17,8 +16,8 @@ def documents_of(service: Service, job: Any, verb: str) -> Iterator[list[bytes]]
     storage = service.storage()
     if storage is not None:
         try:
-            session = service.call(verb, lambda: _session(service, storage, job))
-        except (CdkError, exceptions.GoogleAPICallError) as error:
+            session = _session(service, storage, job)
+        except exceptions.GoogleAPICallError as error:
             service.without_storage(error)
         else:
             yield from _streamed(service, storage, session, verb)

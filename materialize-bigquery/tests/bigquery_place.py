@@ -16,8 +16,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as library
 
 from estuary_cdk.materialize import Binding, Column, CreateTable, Field, Keys, Shard, Stores
-from estuary_cdk.protocol.flow import Inference
 from estuary_cdk.testing.bigquery import BigQuery
+from estuary_cdk.testing.selection import optional, required
 from materialize_bigquery.config import Config, Resource, path
 from materialize_bigquery.credentials import client_of
 from materialize_bigquery.names import table_name
@@ -76,10 +76,14 @@ class Dataset:
             [found] = destination.tables([(self.project, self.name, table)])
         return {} if found is None else {each.name: each.type for each in found.columns}
 
+    def table(self, name: str) -> Any:
+        with connect(self.config()) as destination:
+            return destination.tables([(self.project, self.name, name)])[0]
+
     def field(self, name: str, *types: str, key: bool = False, **inference: Any) -> Field:
         pointer = "" if name == "flow_document" else f"/{name}"
-        exists = inference.pop("exists", "MUST")
-        told = Inference(types=sorted(types), exists=exists, **inference)
+        may = inference.pop("exists", "MUST") == "MAY"
+        told = (optional if may else required)(*types, **inference)
         return Field(name, name, pointer, told, is_key=key)
 
     def binding(

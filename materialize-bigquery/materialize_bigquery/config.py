@@ -118,6 +118,16 @@ class Bucket(Settings):
     )
 
 
+class Unparted(Settings):
+    """The table has no partitions."""
+
+    model_config = ConfigDict(title="None")
+
+    kind: Literal["None"] = setting(
+        "None", alias="type", title="Type", description="How rows are parted."
+    )
+
+
 class TimePartitioning(Settings):
     """A partition for each hour, day, month or year of a column."""
 
@@ -156,7 +166,7 @@ class RangePartitioning(Settings):
         return self
 
 
-Partitioning = TimePartitioning | RangePartitioning
+Partitioning = Unparted | TimePartitioning | RangePartitioning
 
 
 class Advanced(Settings):
@@ -307,8 +317,9 @@ class Resource(ResourceConfig):
         description="Append every update as a row of its own, never reading what is there.",
         delta_updates=True,
     )
-    partitioning: Partitioning | None = setting(
-        None,
+    partitioning: Partitioning = setting(
+        default_factory=Unparted,
+        discriminator="kind",
         title="Partitioning",
         description="How the table is parted when it is created, such as by day.",
     )

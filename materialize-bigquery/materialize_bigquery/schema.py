@@ -152,6 +152,15 @@ def mend_table(service: Service, path: Path) -> list[str]:
     return done
 
 
+def whole_tables(service: Service, paths: Sequence[Path]) -> list[Table | None]:
+    """Return the tables that are there, once what was interrupted in them is finished or undone."""
+    found = existing_tables(service, paths)
+    for table in found:
+        if table is not None and statements.mend(table):
+            mend_table(service, table.path)
+    return [None if table is None else mended(table) for table in found]
+
+
 def unique_name(what: str) -> str:
     """Return a name for a job that only this process knows."""
     return f"flow_{what}_{secrets.token_hex(10)}"

@@ -21,6 +21,7 @@ from materialize_bigquery.config import (
     RangePartitioning,
     Resource,
     TimePartitioning,
+    Unparted,
 )
 from materialize_bigquery.dialect import (
     BIGQUERY,
@@ -102,15 +103,9 @@ def _column(name: str, binding: Binding[Resource], columns: Sequence[Column], wh
     )
 
 
-def partition_column(binding: Binding[Resource]) -> str | None:
-    """Return the column that the table of a binding is parted by."""
-    parted = binding.resource.partitioning
-    return None if parted is None else column_name(parted.column)
-
-
 def _partitioned(binding: Binding[Resource], columns: Sequence[Column]) -> str:
     parted = binding.resource.partitioning
-    if parted is None:
+    if isinstance(parted, Unparted):
         return ""
     column = _column(parted.column, binding, columns, "partitioning")
     name = quote(column.name)

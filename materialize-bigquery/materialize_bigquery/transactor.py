@@ -37,7 +37,13 @@ from materialize_bigquery.dialect import IN_PLACE, MIGRATIONS, WIDER, dialect_of
 from materialize_bigquery.found import documents_of
 from materialize_bigquery.names import digest, staged_prefix
 from materialize_bigquery.rebuilding import rebuilt
-from materialize_bigquery.schema import applied_path, existing_tables, mend_table, unique_name
+from materialize_bigquery.schema import (
+    applied_path,
+    existing_tables,
+    mend_table,
+    unique_name,
+    whole_tables,
+)
 from materialize_bigquery.service import Service
 from materialize_bigquery.staging import Place, Staged
 
@@ -149,7 +155,7 @@ class BigQueryTransactor:
         self._range = f"{shard.key_begin:08x}-{shard.key_end:08x}"
         self._hard_delete = service.config.hard_delete
         dialect = dialect_of(rebuilding=service.config.advanced.no_flow_document)
-        there = existing_tables(service, [binding.path for binding in bindings])
+        there = whole_tables(service, [binding.path for binding in bindings])
         self._storing = [
             Storing(
                 place,

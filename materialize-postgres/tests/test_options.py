@@ -135,6 +135,34 @@ async def test_the_tables_are_updated_when_the_schedule_has_it(database):
     assert values(database) == [f"v{TRANSACTIONS_MIN + 3}"]
 
 
+async def test_names_that_are_too_long_stay_apart(any_database):
+    """Names of more than 63 bytes that begin alike, cut in the middle of a character or not."""
+    database = any_database
+    fields = {"id": required("integer")}
+    fields |= {f"{'é' * 31}{end}": optional("string") for end in ("éa", "éb", "", "x")}
+    spec = collection("acme/things", ["/id"], fields)
+    tables = [f"{'t' * 70}{end}" for end in "ab"]
+    models = [BindingModel(spec, encode_json({"table": table})) for table in tables]
+    built = await runtime().build(encode_json(database.settings()), models)
+    await runtime().apply(built)
+    assert not "".join(await runtime().apply(built))
+    stored = {name: str(number) for number, name in enumerate(fields)} | {"id": 1}
+    async with runtime().session(built) as session:
+        for note in ("first", "then"):
+            both = [
+                (index, encode_json(stored | {"é" * 31: f"{note} {table}"}))
+                for index, table in enumerate(tables)
+            ]
+            await session.bulk(both)
+    names = "select relname::text from pg_class where relname ~ '^ttt' and relkind = 'r'"
+    found = [name for (name,) in database.run(names)]
+    assert len(found) == 2
+    cells = [database.rows(name)[0] for name in found]
+    assert all(len(cell) == len(fields) + 2 for cell in cells)
+    assert {cell["é" * 31] for cell in cells} == {f"then {table}" for table in tables}
+    assert {"1", "2", "4"} <= set(map(str, cells[0].values()))
+
+
 async def test_two_bindings_go_to_schemas_of_their_own_and_one_appends(database):
     asked = runtime()
     config = encode_json(database.settings(schema="Home"))

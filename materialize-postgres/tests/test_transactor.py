@@ -1,6 +1,7 @@
 # ruff: noqa: PT012, SIM117 - what fails is anywhere in a session
 """Transactions: fences, splits, zombies, mixtures of new and known keys, deletes, lost rows."""
 
+import re
 import threading
 
 import psycopg
@@ -50,6 +51,43 @@ def test_a_row_that_somebody_inserted_is_an_error_and_nothing_is_kept(database):
             transactor.store(database.stores((1, "a"), (2, "b")))
             transactor.commit(b"{}")
     assert database.run("select id, v from t") == [(2, "theirs")]
+
+
+def test_a_transaction_touches_only_the_tables_that_it_has_rows_for(database):
+    tables = [database.binding(f"t{index}", index=index) for index in range(30)]
+    database.create(*tables)
+    with database.opened(*tables) as transactor:
+        told: list[str] = []
+        for name in ("execute", "copy", "copied_out"):
+            whole = getattr(transactor._session, name)
+
+            def spied(sql, *more, whole=whole, **how):
+                told.append(sql)
+                return whole(sql, *more, **how)
+
+            setattr(transactor._session, name, spied)
+        assert database.loaded(transactor, 1, binding=3) == []
+        transactor.store(database.stores((1, "a"), binding=7))
+        transactor.commit(b"{}")
+        assert {word for sql in told for word in re.findall(r"t\d+", sql)} == {"t3", "t7"}
+        # Begin, two tables, the checkpoint, commit.
+        assert len(told) <= 8
+
+
+@pytest.mark.parametrize("key", ["a\u0000b", "\u0000", "\ufffd", "x" * 1000])
+def test_any_text_may_be_a_key(key, database):
+    binding = database.binding(keys=[database.field("id", "string", key=True)])
+    database.create(binding)
+    with database.opened(binding, hard_delete=True) as transactor:
+        for value, exists in (("old", False), ("new", True)):
+            batch = database.stores((key, value), exists=exists)
+            transactor.store(batch)
+            transactor.commit(b"{}")
+            assert database.loaded(transactor, key, "another") == batch.documents
+        assert database.run("select id, v from t") == [(key.replace("\0", "\ufffd"), "new")]
+        transactor.store(database.stores((key, None), exists=True, delete=True))
+        transactor.commit(b"{}")
+    assert database.run("select id from t") == []
 
 
 def test_a_table_of_keys_alone(database):

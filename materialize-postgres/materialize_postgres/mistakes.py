@@ -1,7 +1,6 @@
 """What the server's errors mean, and who must act: SQLSTATE to a sentence with a remedy."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 import psycopg
@@ -56,18 +55,9 @@ _TRANSIENT: Final = {
 }
 
 
-@contextmanager
-def explained(config: Config, verb: str, way: Way | None = None) -> Iterator[None]:
-    """Raise what the server or the driver reports as an error that says who must act.
-
-    Where the connection went by a way that is closed now, that is told instead.
-    """
-    try:
-        yield
-    except psycopg.Error as error:
-        if way is not None and way.failure is not None and error.sqlstate is None:
-            raise way.failure from error
-        raise translated(error, config, verb) from error
+def explained(config: Config, verb: str, way: Way | None = None) -> AbstractContextManager[None]:
+    """Raise what the server or the driver reports as an error that says who must act."""
+    return postgres.explained(config, verb, way, translated)
 
 
 def translated(error: psycopg.Error, config: Config, verb: str) -> CdkError:

@@ -12,7 +12,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from estuary_cdk.protocol.codec import encode_json
-from estuary_cdk.testing.killed_tasks import KilledTask
+from estuary_cdk.testing.killed_tasks import KILLS, KilledTask
 from materialize_sqlite import materialization
 
 COMMAND = (sys.executable, "-m", "materialize_sqlite")
@@ -31,32 +31,9 @@ def task(tmp_path: Path) -> KilledTask:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("moment", ["applying=kill", "applying=kill@2", "applied=kill"])
-async def test_killed_while_it_changes_tables_it_may_apply_again(moment: str, task: KilledTask):
-    await task.survives_while_it_changes_tables(moment)
-
-
-MOMENTS = [
-    "fenced=kill",
-    "stored=kill",
-    "stored=kill@3",
-    "committing=kill",
-    "committing=kill@3",
-    "committed=kill",
-    "committed=kill@2",
-]
-
-
-@pytest.mark.crash
-@pytest.mark.parametrize("moment", MOMENTS)
-async def test_killed_anywhere_it_stores_everything_exactly_once(moment: str, task: KilledTask):
-    await task.survives_while_it_stores(moment)
-
-
-@pytest.mark.crash
-@pytest.mark.parametrize("boundary", [5, 9, 13, 17])
-async def test_killed_by_its_runtime_it_stores_everything_once(boundary: int, task: KilledTask):
-    await task.survives_its_runtime(boundary)
+@pytest.mark.parametrize(("phase", "moment"), KILLS)
+async def test_killed_anywhere_it_has_every_row_once(phase: str, moment: str, task: KilledTask):
+    await task.survives(phase, moment)
 
 
 def test_it_answers_by_hand(snapshot: SnapshotAssertion):

@@ -31,6 +31,25 @@ SPEC: Final = collection(
 )
 
 
+KILLS: Final = (
+    ("apply", "applying=kill"),
+    ("apply", "applying=kill@2"),
+    ("apply", "applied=kill"),
+    ("transactions", "fenced=kill"),
+    ("transactions", "stored=kill"),
+    ("transactions", "stored=kill@3"),
+    ("transactions", "committing=kill"),
+    ("transactions", "committing=kill@3"),
+    ("transactions", "committed=kill"),
+    ("transactions", "committed=kill@2"),
+    ("messages", "5"),
+    ("messages", "9"),
+    ("messages", "13"),
+    ("messages", "17"),
+)
+"""When it is killed: a phase, and a failpoint of it or after how many messages of the runtime."""
+
+
 @dataclass(frozen=True, slots=True)
 class KilledTask:
     """The task, at a destination that has none of its tables yet.
@@ -45,24 +64,34 @@ class KilledTask:
     config: bytes
     rows: Callable[[str], Sequence[tuple[Any, ...]]]
 
-    async def survives_while_it_changes_tables(self, moment: str) -> None:
-        """Kill it at a moment of apply, then have another apply the same, and a third nothing."""
+    async def survives(self, phase: str, moment: str) -> None:
+        """Kill it in a phase, then have another go on."""
+        match phase:
+            case "apply":
+                await self._survives_while_it_changes_tables(moment)
+            case "transactions":
+                await self._survives_while_it_stores(moment)
+            case "messages":
+                await self._survives_its_runtime(int(moment))
+            case _:
+                raise ValueError(phase)
+
+    async def _survives_while_it_changes_tables(self, moment: str) -> None:
+        """A second process applies the same, and a third nothing."""
         spec = await self._built()
         await self._dies(MaterializeRuntime(self._process(moment).serve).apply(spec))
         await MaterializeRuntime(self._process().serve).apply(spec)
         assert list(self.rows("standard")) == list(self.rows("delta")) == []
         assert not "".join(await self._in_process().apply(spec))
 
-    async def survives_while_it_stores(self, moment: str) -> None:
-        """Kill it at a moment of its transactions."""
+    async def _survives_while_it_stores(self, moment: str) -> None:
         recovery = Recovery()
         spec = await self._applied()
         await self._dies(self._run(self._process(moment), recovery, spec))
         await self._run(self._process(), recovery, spec)
         self._require_exactly_once()
 
-    async def survives_its_runtime(self, boundary: int) -> None:
-        """Kill it after so many messages."""
+    async def _survives_its_runtime(self, boundary: int) -> None:
         recovery = Recovery()
         spec = await self._applied()
         try:

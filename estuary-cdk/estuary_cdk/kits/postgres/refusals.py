@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import psycopg
 
@@ -195,20 +195,6 @@ _REMEDIES: Final[dict[str, str]] = {
 }
 
 
-@contextmanager
-def explained(asker: Asker, verb: str, way: Way | None = None) -> Iterator[None]:
-    """Raise what the server or the driver reports as an error that says who must act.
-
-    Where the connection went by a way that is closed now, that is told instead.
-    """
-    try:
-        yield
-    except psycopg.Error as error:
-        if way is not None and way.failure is not None and error.sqlstate is None:
-            raise way.failure from error
-        raise translated(error, asker, verb) from error
-
-
 def translated(error: psycopg.Error, asker: Asker, verb: str) -> CdkError:
     """Return the error of ours that a driver's error stands for.
 
@@ -233,6 +219,25 @@ def translated(error: psycopg.Error, asker: Asker, verb: str) -> CdkError:
     return kind(
         f"can't {verb}: {text}", hint=_filled(remedy, asker) if remedy else None, sqlstate=state
     )
+
+
+Translate = Callable[[psycopg.Error, Any, str], CdkError]
+
+
+@contextmanager
+def explained(
+    asker: Asker, verb: str, way: Way | None = None, translate: Translate = translated
+) -> Iterator[None]:
+    """Raise what the server or the driver reports as an error that says who must act.
+
+    Where the connection went by a way that is closed now, that is told instead.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        if way is not None and way.failure is not None and error.sqlstate is None:
+            raise way.failure from error
+        raise translate(error, asker, verb) from error
 
 
 def _told(refusal: Refusal, asker: Asker, verb: str, state: str | None) -> CdkError:

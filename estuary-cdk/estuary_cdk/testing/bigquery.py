@@ -24,6 +24,8 @@ What stays different from the service:
 - There are no permissions, quotas, sessions or billed bytes; temporary tables are everybody's.
 - A BIGNUMERIC of more than 38 digits doesn't fit; one without parameters has 28 digits before the
   point and 10 after it. A decimal without quotes is a double.
+- As texts, decimals have all the digits of their column (`1.500000000`), and doubles at least one
+  after the point (`1.0`), where the service says `1.5` and `1`.
 - NaN equals NaN. JSON keeps numbers that the service rounds. Times below the microsecond are cut.
 - In literals of text `\\u` and `\\x` aren't read, and are refused in those of bytes.
 - MERGE takes several source rows for one row; columns that it sets can't be qualified.

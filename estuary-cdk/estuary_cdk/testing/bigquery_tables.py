@@ -39,6 +39,7 @@ KEPT: Final = (
 WIDER: Final[Mapping[str, frozenset[str]]] = {
     "INTEGER": frozenset({"NUMERIC", "BIGNUMERIC", "FLOAT"}),
     "NUMERIC": frozenset({"BIGNUMERIC", "FLOAT"}),
+    "BIGNUMERIC": frozenset({"FLOAT"}),
 }
 """Which types a column may be given that has another."""
 
@@ -241,8 +242,7 @@ def _change(fields: list[Field], place: int, action: Action) -> None:
         column.update(action.options or {})
     elif action.does == "widen":
         wanted = action.field or {}
-        was = column["type"]
-        if wanted["type"] != was and wanted["type"] not in WIDER.get(was, frozenset()):
+        if not _holds(wanted, column):
             raise Refused(
                 "invalidQuery",
                 "ALTER TABLE ALTER COLUMN SET DATA TYPE requires that the existing column type "
@@ -251,6 +251,22 @@ def _change(fields: list[Field], place: int, action: Action) -> None:
         for key in ("precision", "scale", "maxLength"):
             column.pop(key, None)
         column.update(wanted)
+
+
+def _holds(wanted: Field, column: Field) -> bool:
+    """Say whether a type takes all values of a column."""
+    if wanted["type"] != column["type"]:
+        return wanted["type"] in WIDER.get(column["type"], ())
+    if not {"precision", "maxLength"} & wanted.keys():
+        return True
+    return bool({"precision", "maxLength"} & column.keys()) and all(
+        now >= was for now, was in zip(_room(wanted), _room(column), strict=True)
+    )
+
+
+def _room(column: Field) -> tuple[int, int, int]:
+    scale = int(column.get("scale", 0))
+    return int(column.get("precision", 0)) - scale, scale, int(column.get("maxLength", 0))
 
 
 def _addable(field: Field) -> Field:

@@ -172,13 +172,14 @@ def test_a_table_tells_what_requests_said_of_it(client, dataset):
     ("change", "refusal"),
     [
         ("alter column s set data type int64", r"\(STRING\) is assignable to the new type"),
+        ("alter column n set data type numeric(9, 1)", r"\(NUMERIC\(8, 2\)\) is assignable"),
         ("add column r int64 not null", "Cannot add required column"),
         ("add column S int64", "Column already exists"),
         ("alter column nobody drop not null", "Column not found"),
     ],
 )
 def test_changes_that_the_service_refuses_are_refused(client, dataset, change, refusal):
-    _run(client, f"create table {dataset}.t (s string)")
+    _run(client, f"create table {dataset}.t (s string, n numeric(8, 2))")
     with pytest.raises(exceptions.BadRequest, match=refusal):
         _run(client, f"alter table {dataset}.t {change}")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from estuary_cdk.config import EndpointConfig, setting
 from estuary_cdk.kits.files import ParserOptions, Selection
 from estuary_cdk.kits.files.choices import (
+    Choice,
     Following,
     Pattern,
-    chosen,
+    advanced_setting,
     match_setting,
     parser_setting,
-    prefix_of,
     prefix_setting,
     prefixes_setting,
     streams_of,
@@ -32,12 +32,7 @@ class Config(EndpointConfig):
     prefixes: tuple[str, ...] = prefixes_setting()
     match_files: Pattern | None = match_setting("matchFiles")
     parser: ParserOptions = parser_setting()
-    advanced: Following = setting(
-        default_factory=Following,
-        title="Advanced",
-        description="Rarely needed settings.",
-        advanced=True,
-    )
+    advanced: Following = advanced_setting(Following)
 
     @property
     def name(self) -> str:
@@ -52,6 +47,5 @@ def streams(config: Config) -> Sequence[str]:
 
 def selection(config: Config, stream: str) -> Selection:
     """Return which files a stream has; ConfigError for one of another directory."""
-    prefix = prefix_of(stream, config.name, "directory")
-    root = f"{config.name}/"
-    return chosen(prefix, root, config.match_files, config.parser, config.advanced)
+    choice = Choice(config.match_files, config.parser, config.advanced)
+    return choice.within(stream, config.name, "directory")

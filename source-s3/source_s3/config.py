@@ -11,12 +11,12 @@ from pydantic import field_validator, model_validator
 from estuary_cdk.config import EndpointConfig, Secret, Settings, setting
 from estuary_cdk.kits.files import ParserOptions, Selection
 from estuary_cdk.kits.files.choices import (
+    Choice,
     Following,
     Pattern,
-    chosen,
+    advanced_setting,
     match_setting,
     parser_setting,
-    prefix_of,
     prefix_setting,
     prefixes_setting,
     streams_of,
@@ -170,12 +170,7 @@ class Config(EndpointConfig):
         description="Who asks for the files.",
     )
     parser: ParserOptions = parser_setting()
-    advanced: Advanced = setting(
-        default_factory=Advanced,
-        title="Advanced",
-        description="Rarely needed settings.",
-        advanced=True,
-    )
+    advanced: Advanced = advanced_setting(Advanced)
 
     @model_validator(mode="before")
     @classmethod
@@ -202,6 +197,5 @@ def streams(config: Config) -> Sequence[str]:
 
 def selection(config: Config, stream: str) -> Selection:
     """Return which files a stream has; ConfigError for one of another bucket."""
-    prefix = prefix_of(stream, config.bucket, "bucket")
-    root = f"{config.bucket}/"
-    return chosen(prefix, root, config.match_keys, config.parser, config.advanced)
+    choice = Choice(config.match_keys, config.parser, config.advanced)
+    return choice.within(stream, config.bucket, "bucket")

@@ -10,9 +10,10 @@ from estuary_cdk.config import EndpointConfig, Secret, Settings, setting
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.kits.files import ParserOptions, Selection
 from estuary_cdk.kits.files.choices import (
+    Choice,
     Following,
     Pattern,
-    chosen,
+    advanced_setting,
     match_setting,
     parser_setting,
 )
@@ -69,12 +70,7 @@ class Config(EndpointConfig):
     )
     match_files: Pattern | None = match_setting("matchFiles")
     parser: ParserOptions = parser_setting()
-    advanced: Advanced = setting(
-        default_factory=Advanced,
-        title="Advanced",
-        description="Rarely needed settings.",
-        advanced=True,
-    )
+    advanced: Advanced = advanced_setting(Advanced)
 
     @field_validator("address")
     @classmethod
@@ -110,4 +106,4 @@ def selection(config: Config, stream: str) -> Selection:
             hint=f"a stream begins with {config.root!r}",
         )
     prefix = directory.removeprefix(config.root)
-    return chosen(prefix, config.root, config.match_files, config.parser, config.advanced)
+    return Choice(config.match_files, config.parser, config.advanced).below(prefix, config.root)

@@ -30,6 +30,8 @@ def parquet(file: str, content: BinaryIO, _: ParserOptions) -> Table:
     library("pyarrow", "Parquet files")
     import pyarrow.parquet as pq
 
+    from estuary_cdk.kits.files.parquet_types import meant
+
     with _readable(file, "Parquet"):
         opened = pq.ParquetFile(
             content,
@@ -43,13 +45,14 @@ def parquet(file: str, content: BinaryIO, _: ParserOptions) -> Table:
         if size != BUFFER_BYTES_MAX:
             metadata = opened.metadata
             opened = pq.ParquetFile(content, metadata=metadata, pre_buffer=False, buffer_size=size)
+        schema, change = meant(opened)
     rows = _rows_at_once(opened.metadata)
     batches = (
         batch
         for groups in _groups_at_once(opened.metadata)
         for batch in opened.iter_batches(rows, row_groups=groups, use_threads=False)
     )
-    return _table(file, "Parquet", opened.schema_arrow, batches)
+    return _table(file, "Parquet", schema, batches if change is None else map(change, batches))
 
 
 def arrow(file: str, content: BinaryIO, _: ParserOptions) -> Table:

@@ -9,12 +9,14 @@ form, and derives the model of its advanced settings from `Following`:
         prefixes: tuple[str, ...] = prefixes_setting()
         match_keys: Pattern | None = match_setting("matchKeys")
         parser: ParserOptions = parser_setting()
+        advanced: Following = advanced_setting(Following)
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, field_validator
 
@@ -74,6 +76,9 @@ class Following(Settings):
         return moment
 
 
+FollowingT = TypeVar("FollowingT", bound=Following)
+
+
 def prefix_setting() -> str:
     """Declare the setting `prefix: str`."""
     found = setting(
@@ -118,15 +123,15 @@ def parser_setting() -> ParserOptions:
     return cast("ParserOptions", found)
 
 
-def prefix_of(stream: str, container: str, what: str) -> str:
-    """Return the prefix that a stream's name has behind its container's; ConfigError otherwise."""
-    found, _, prefix = stream.lstrip("/").partition("/")
-    if found != container:
-        raise ConfigError(
-            f"can't capture stream {stream!r}: the config has {what} {container!r}",
-            hint=f"a stream begins with {container + '/'!r}",
-        )
-    return prefix
+def advanced_setting(model: type[FollowingT]) -> FollowingT:
+    """Declare the setting `advanced` of a model derived from `Following`."""
+    found = setting(
+        default_factory=model,
+        title="Advanced",
+        description="Rarely needed settings.",
+        advanced=True,
+    )
+    return cast("FollowingT", found)
 
 
 def streams_of(container: str, prefix: str, prefixes: Sequence[str]) -> list[str]:
@@ -134,16 +139,35 @@ def streams_of(container: str, prefix: str, prefixes: Sequence[str]) -> list[str
     return [f"{container}/{each.lstrip('/')}" for each in prefixes or (prefix,)]
 
 
-def chosen(
-    prefix: str, root: str, match: str | None, parser: ParserOptions, advanced: Following
-) -> Selection:
-    """Return the files below a prefix that the settings choose; `root` goes before their names."""
-    return Selection(
-        prefix=prefix,
-        root=root,
-        match=re.compile(match) if match else None,
-        since=advanced.minimum_modified,
-        parser=parser,
-        on_delete=advanced.on_delete,
-        on_error=advanced.on_error,
-    )
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which files of a container are captured, and how: what all streams of a config share."""
+
+    match: str | None
+    parser: ParserOptions
+    advanced: Following
+
+    def within(self, stream: str, container: str, what: str) -> Selection:
+        """Return the files of a stream, whose name has a prefix behind its container's.
+
+        ConfigError for another container than the config's, which is a `what`.
+        """
+        found, _, prefix = stream.lstrip("/").partition("/")
+        if found != container:
+            raise ConfigError(
+                f"can't capture stream {stream!r}: the config has {what} {container!r}",
+                hint=f"a stream begins with {container + '/'!r}",
+            )
+        return self.below(prefix, f"{container}/")
+
+    def below(self, prefix: str, root: str) -> Selection:
+        """Return the files whose paths begin with a prefix; `root` goes before their names."""
+        return Selection(
+            prefix=prefix,
+            root=root,
+            match=re.compile(self.match) if self.match else None,
+            since=self.advanced.minimum_modified,
+            parser=self.parser,
+            on_delete=self.advanced.on_delete,
+            on_error=self.advanced.on_error,
+        )

@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 from contextlib import suppress
 from decimal import Decimal
 
@@ -149,3 +150,60 @@ def test_damaged_files_give_records_or_one_error(name, seed, flips):
         content[chance.randrange(len(content))] = chance.randrange(256)
     with suppress(DataError):
         documents(records(name, bytes(content)))
+
+
+def parquet_saying(table, *said):
+    """Write a table, and have its footer say something else of columns than Arrow would."""
+    made = io.BytesIO()
+    pq.write_table(table, made, store_schema=False)
+    raw = made.getvalue()
+    size = int.from_bytes(raw[-8:-4], "little")
+    footer = raw[-8 - size : -8]
+    for name, before, after in said:
+        named = bytes([0x18, len(name)]) + name.encode()
+        assert named + before in footer
+        footer = footer.replace(named + before, named + after, 1)
+    return raw[: -8 - size] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+TEXT, ENUM = b"\x25\0\x4c\x1c\0\0", b"\x25\x08\x4c\x4c\0\0"
+BYTES, INTERVAL = b"\0", b"\x25\x2a\0"
+
+
+def test_enumerations_and_intervals_of_parquet_are_what_they_mean():
+    spans = [struct.pack("<III", 14, 3, 1500), None]
+    table = pa.table(
+        {
+            "kind": pa.array(["a", None]),
+            "span": pa.array(spans, pa.binary(12)),
+            "raw": pa.array([b"a", b"b"]),
+            "list": pa.array([["x"], []]),
+            "map": pa.array([[("k", "y")], []], pa.map_(pa.string(), pa.string())),
+            "in": pa.array([{"deep": "z", "at": b"c"}, None]),
+        }
+    )
+    content = parquet_saying(
+        table,
+        ("kind", TEXT, ENUM),
+        ("span", BYTES, INTERVAL),
+        ("element", TEXT, ENUM),
+        ("value", TEXT, ENUM),
+        ("deep", TEXT, ENUM),
+    )
+    [found] = records("f.parquet", content)
+    assert documents([found]) == [
+        {"kind": "a", "span": "P1Y2M3DT1.5S", "raw": "YQ==", "list": ["x"], "map": {"k": "y"},
+         "in": {"deep": "z", "at": "Yw=="}},
+        {"kind": None, "span": None, "raw": "Yg==", "list": [], "map": {}, "in": None},
+    ]  # fmt: skip
+    properties = msgspec.json.decode(found.schema)["properties"]
+    assert properties["kind"] == {"type": "string"}
+    assert properties["span"] == {"type": "string", "format": "duration"}
+    assert properties["raw"] == {"type": "string", "contentEncoding": "base64"}
+
+
+def test_an_enumeration_that_is_no_text_is_an_error():
+    table = pa.table({"kind": pa.array(["\u00e9"])})
+    content = parquet_saying(table, ("kind", TEXT, ENUM)).replace("\u00e9".encode(), b"\xff\xff")
+    with pytest.raises(DataError, match=r"can't read 'f.parquet'"):
+        records("f.parquet", content)

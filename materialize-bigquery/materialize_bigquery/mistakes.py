@@ -13,6 +13,7 @@ from google.api_core import exceptions
 from google.auth import exceptions as auth
 
 from estuary_cdk.errors import CdkError, ConfigError, TransientError, shortened
+from materialize_bigquery.names import STAGED_PREFIX
 
 MESSAGE_CHARS_MAX: Final = 400
 
@@ -33,6 +34,7 @@ _CONFLICT: Final = re.compile(
     r"concurrent update|could not serialize|aborted due to concurrent|retry the query",
     re.IGNORECASE,
 )
+_ADDRESS: Final = re.compile(r"^[A-Z]+ https?://\S+: ")
 _PERMISSION: Final = re.compile(r"\b((?:bigquery|storage|serviceusage)\.[A-Za-z.]+[A-Za-z])\b")
 
 # Which predefined role grants what, the first whose beginning matches.
@@ -178,6 +180,12 @@ def _denied(words: str, scope: Scope, verb: str) -> CdkError:
 
 def _missing(words: str, scope: Scope, verb: str) -> CdkError:
     hint = "it was dropped; start the task again, which creates it"
+    if STAGED_PREFIX in words:
+        return ConfigError(
+            f"can't {verb}: what was staged is gone: {words}",
+            hint="somebody deleted it, or it wasn't applied for 30 days; backfill the binding",
+            reason="notFound",
+        )
     if "dataset" in words.lower():
         hint = (
             f"it was deleted, or isn't in region {scope.region!r}: start the task again, which "
@@ -190,7 +198,7 @@ def _missing(words: str, scope: Scope, verb: str) -> CdkError:
 
 def told(message: str) -> str:
     """Return the service's own words on one line, shortened."""
-    text = " ".join(message.split())
+    text = _ADDRESS.sub("", " ".join(message.split()))
     return text if len(text) <= MESSAGE_CHARS_MAX else shortened(text, MESSAGE_CHARS_MAX)[1:-1]
 
 

@@ -14,14 +14,14 @@ does a first row that comes again as a whole, as in files that were put one behi
 """
 
 import re
-from collections.abc import Sequence
-from itertools import pairwise, zip_longest
+from collections.abc import Iterable, Sequence
+from itertools import islice, pairwise, zip_longest
 from typing import Final
 
 from estuary_cdk.kits.files.csv_columns import A_NUMBER, BOOLEANS
 
 ROWS: Final = 100
-ROWS_MIN: Final = 3
+ROWS_MIN: Final = 2
 _DAY: Final = r"(?:0?[1-9]|[12][0-9]|3[01])"
 _MONTH: Final = r"(?:0?[1-9]|1[0-2])"
 _CLOCK: Final = r"(?:[T ][0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?(?: ?[-+Z][0-9:]*)?)?"
@@ -39,10 +39,17 @@ VALUES: Final = tuple(
 )
 
 
-def is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Tell whether the first of a file's first rows, none of them empty, names its columns."""
-    first, below = rows[0], rows[1:ROWS]
-    if len(rows) < ROWS_MIN or list(first) in map(list, below):
+def is_header(rows: Iterable[Sequence[str]]) -> bool:
+    """Tell whether the first of a file's first rows, none of them empty, names its columns.
+
+    More than one row is only taken where the first has a number, a date or an address.
+    """
+    found = islice(rows, ROWS)
+    first = next(found, ())
+    if not any(_is_number(cell) or _is_value(cell) for cell in map(str.strip, first)):
+        return True
+    below = list(found)
+    if len(below) < ROWS_MIN or list(first) in map(list, below):
         return True
     columns = list(zip_longest(*below, fillvalue=""))[: len(first)]
     cells = [

@@ -20,12 +20,11 @@ import csv
 import io
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from estuary_cdk.errors import DataError
 from estuary_cdk.kits.files.csv_columns import Kind, column_names, json_rows, kind_of, schema_of
 from estuary_cdk.kits.files.csv_dialect import OPEN_RECORD, Reader, dialect
-from estuary_cdk.kits.files.csv_header import ROWS as HEADER_ROWS
 from estuary_cdk.kits.files.csv_header import is_header
 from estuary_cdk.kits.files.encoding import TextDecoder
 from estuary_cdk.kits.files.guessing import GuessedText
@@ -125,12 +124,15 @@ class CsvRows:
 
     def _places(self, reader: Reader, text: str) -> tuple[str, ...]:
         """Return the columns' names by their places; none where the first row has names."""
-        reading = reader(io.StringIO(text, self._newline), strict=False)
+        first: list[list[str]] = []
+        rows = filter(None, reader(io.StringIO(text, self._newline), strict=False))
         try:
-            rows = list(islice(filter(None, reading), HEADER_ROWS))
+            first += islice(rows, 1)
+            if is_header(chain(first, rows)):
+                return ()
         except csv.Error:
             return ()
-        return () if not rows or is_header(rows) else column_names([""] * len(rows[0]))
+        return column_names([""] * len(first[0]))
 
     def _decide(self, samples: Sequence[Sequence[str]]) -> None:
         """Let the first rows say what types the columns have."""

@@ -4,6 +4,7 @@ Properties are judged by what they find, never by how long they take. HYPOTHESIS
 them with twenty times as many examples.
 """
 
+import gc
 import os
 import sys
 
@@ -31,9 +32,13 @@ settings.register_profile(
 settings.register_profile("deep", settings.get_profile("house"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 
-# Tests start a thousand processes: each would compile our code again where nothing may be kept.
+# Tests start a thousand processes: each would compile our code again where nothing may be kept, and
+# each that speaks HTTP would read all authorities of the world, of which no test asks any.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+if os.environ.get("SSL_CERT_FILE") not in {None, os.devnull}:
+    os.environ.setdefault("CA_BUNDLE", os.environ["SSL_CERT_FILE"])  # For images that are built.
+os.environ["SSL_CERT_FILE"] = os.devnull
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -41,6 +46,12 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     if isinstance(val, bytes) and (len(val) > ID_BYTES_MAX or b"\0" in val):
         return argname
     return None
+
+
+def pytest_collection_finish() -> None:
+    """Leave what stays for ever, the tests themselves above all, to no search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

@@ -153,10 +153,6 @@ class Pipeline:
         self.write()
         self.process: subprocess.Popen[bytes] | None = None
         self.log = directory / "log.jsonl"
-        # Nothing is encrypted here, and each source would read all authorities twice as it starts.
-        authorities = directory / "authorities.pem"
-        authorities.touch()
-        self.environment = {**os.environ, "SSL_CERT_FILE": str(authorities)}
 
     def write(self, captures: int = 1, materializations: int = 1) -> None:
         """Write the catalog, with so many shards of its tasks."""
@@ -186,7 +182,6 @@ class Pipeline:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self.environment,
             )
 
     def alive(self) -> bool:
@@ -228,7 +223,6 @@ class Pipeline:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self.environment,
                 timeout=WAIT_S,
                 check=False,
             )

@@ -67,9 +67,12 @@ class SocketTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        context = await asyncio.to_thread(_trust, self._ca_bundle)
+        # By default it is aiohttp's own context, which has read the system's authorities already.
+        trust: ssl.SSLContext | bool = True
+        if self._ca_bundle is not None:
+            trust = await asyncio.to_thread(_trust, self._ca_bundle)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=context),
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=trust),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -215,13 +218,12 @@ def _timeout(timeouts: Timeouts, *, streamed: bool) -> aiohttp.ClientTimeout:
     )
 
 
-def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
+def _trust(ca_bundle: Path) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    if ca_bundle is not None:
-        try:
-            context.load_verify_locations(cafile=ca_bundle)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                f"can't read CA bundle {str(ca_bundle)!r}: {error}", hint="it must be a PEM file"
-            ) from error
+    try:
+        context.load_verify_locations(cafile=ca_bundle)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"can't read CA bundle {str(ca_bundle)!r}: {error}", hint="it must be a PEM file"
+        ) from error
     return context

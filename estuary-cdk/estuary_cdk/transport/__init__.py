@@ -4,6 +4,7 @@ A reader hands over blocks of one or more complete lines, an empty block once th
 A writer takes such blocks. Neither knows what the lines say.
 """
 
+from estuary_cdk.transport.beside import Asked, Beside
 from estuary_cdk.transport.loop_thread import LoopThread
 from estuary_cdk.transport.memory import pair
 from estuary_cdk.transport.stdio import FdReader, FdWriter, claim_stdio
@@ -11,6 +12,8 @@ from estuary_cdk.transport.streams import Reader, Writer
 from estuary_cdk.transport.thread import Thread
 
 __all__ = [
+    "Asked",
+    "Beside",
     "FdReader",
     "FdWriter",
     "LoopThread",

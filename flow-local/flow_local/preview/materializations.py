@@ -116,7 +116,7 @@ class _Session:
         started = await exchange.commit(transaction.checkpoint, flushed)
         task.state = updated(task.state, started)
         task.checkpoint = transaction.checkpoint
-        task.max_keys = [gathered.max_key for gathered in prepared.gathered]
+        task.max_keys = [held.max_key for held in prepared.gathering.held]
         if task.preview.plan.output_state:
             task.preview.write(state_lines(started))
         return started

@@ -29,11 +29,9 @@ from estuary_cdk.protocol.materialize import (
 )
 from estuary_cdk.protocol.message import ABSENT, Message
 from flow_local.connectors import ConnectorFailed, Conversation
+from flow_local.gathering import Gatherer, Gathering
 from flow_local.recovery.patches import patches_of
-from flow_local.serialization import Finishing
-from flow_local.tasks.transaction import Gathered, fields_of
 
-WRITE_BYTES: Final = 1 << 18
 END_WAIT_S: Final = 10.0
 
 log = get_logger(__name__)
@@ -46,8 +44,8 @@ class Prepared:
     Loads that are due before it begins are held until then.
     """
 
-    gathered: list[Gathered]
-    """What each binding has."""
+    gathering: Gathering
+    """What it holds."""
     loads: list[tuple[int, bytes]] = field(default_factory=list)
 
 
@@ -67,18 +65,16 @@ class Exchange:
         loads_all: bool,
         what: str,
     ) -> None:
-        self._begun = Prepared([])
+        self._gatherer = Gatherer(spec, packs_values=packs_values, loads_all=loads_all)
+        self._begun = Prepared(self._gatherer.begin([b"" for _ in spec.bindings]))
         self._talk = talk
         self._named = f"{what} {spec.name!r}"
-        self._loads_all = loads_all
-        self._fields = [fields_of(index, each) for index, each in enumerate(spec.bindings)]
-        self._finishing = [Finishing(each, packs=packs_values) for each in spec.bindings]
         self._answers: dict[type[Message], asyncio.Future[Any]] = {}
         self._ended = False
 
     def keys_of(self, binding: int, documents: Sequence[bytes]) -> list[tuple[bytes, ...]]:
         """Return the values of each document's key, as JSON."""
-        return self._fields[binding].keys.rows(documents)
+        return self._gatherer.keys_of(binding, documents)
 
     # What the connector says.
 
@@ -87,7 +83,7 @@ class Exchange:
         while runs := await self._talk.receive():
             for kind, messages in runs:
                 if kind is Loaded:
-                    self._loaded(messages)
+                    await self._loaded(messages)
                 else:
                     # The session's judge lets each come once per transaction.
                     answer = self._answers[kind]
@@ -104,15 +100,15 @@ class Exchange:
             f"can't {self._named}: the connector exited with status 0 in the middle of its work"
         )
 
-    def _loaded(self, messages: list[Loaded]) -> None:
+    async def _loaded(self, messages: list[Loaded]) -> None:
         by_binding: dict[int, list[bytes]] = {}
         for message in messages:
             by_binding.setdefault(message.binding, []).append(bytes(message.doc))
         for binding, documents in by_binding.items():
-            gathered = self._begun.gathered
-            if binding >= len(gathered):
+            gathering = self._begun.gathering
+            if binding >= len(gathering.held):
                 raise self._stray(f"a document of binding {binding}")
-            if key := gathered[binding].loaded(documents):
+            if key := await gathering.loaded(binding, documents):
                 raise self._stray(f"key {shortened(key.decode())} of binding {binding}")
 
     def _stray(self, what: str) -> RemoteProtocolError:
@@ -123,17 +119,13 @@ class Exchange:
 
     # What we say.
 
-    def prepared(self, max_keys: Sequence[bytes]) -> Prepared:
+    def prepared(self, max_keys: Sequence[bytes], *, apart: bool = False) -> Prepared:
         """Return a transaction without documents, to begin when those before it are committed.
 
         `max_keys` are the greatest keys that will have been stored by then, one of each binding.
+        What is large is better held `apart`, by another process.
         """
-        return Prepared(
-            [
-                Gathered(fields, max_key, loads_all=self._loads_all)
-                for fields, max_key in zip(self._fields, max_keys, strict=True)
-            ]
-        )
+        return Prepared(self._gatherer.begin(max_keys, apart=apart))
 
     async def begin(self, prepared: Prepared, started: ConnectorState | None) -> None:
         """Begin a transaction, and acknowledge the last with the state that its commit gave."""
@@ -155,7 +147,7 @@ class Exchange:
 
     async def add(self, prepared: Prepared, binding: int, documents: Sequence[bytes]) -> None:
         """Take documents into a transaction, and load those keys that may be stored."""
-        count, lines = prepared.gathered[binding].add(documents)
+        count, lines = await prepared.gathering.add(binding, documents)
         if count and prepared is self._begun:
             await self._talk.send_block(Load, count, lines)
         elif count:
@@ -169,19 +161,8 @@ class Exchange:
 
     async def store(self) -> None:
         """Send all stores."""
-        for gathered, finishing in zip(self._begun.gathered, self._finishing, strict=True):
-            pending: list[bytes] = []
-            total = size = 0
-            for count, spelt in gathered.stores():
-                lines = finishing.finished(spelt)
-                pending.append(lines)
-                total += count
-                size += len(lines)
-                if size >= WRITE_BYTES:
-                    await self._talk.send_block(Store, total, b"".join(pending))
-                    pending, total, size = [], 0, 0
-            if pending:
-                await self._talk.send_block(Store, total, b"".join(pending))
+        async for count, lines in self._begun.gathering.stores():
+            await self._talk.send_block(Store, count, lines)
 
     async def commit(
         self, checkpoint: bytes, flushed: ConnectorState | None
@@ -191,6 +172,14 @@ class Exchange:
         await self._talk.send(request)
         started: StartedCommit = await self._answers[StartedCommit]
         return started.state
+
+    async def rest(self) -> None:
+        """Give back what only much work needs, while no transaction has documents."""
+        await self._gatherer.rest()
+
+    async def close(self) -> None:
+        """Give everything back, however things ended."""
+        await self._gatherer.close()
 
     async def end(self) -> None:
         """Say that nothing more comes; where a transaction was begun, it has no loads."""

@@ -4,6 +4,7 @@ A portion may be read before its transaction has begun, while the one before is 
 knows how far it was read, which is what its own commit records, however far others have read since.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
@@ -21,6 +22,8 @@ from flow_local.tasks.sources import Source
 PORTION_BYTES_MAX: Final = 32 << 20
 PORTION_DOCUMENTS_MAX: Final = 150_000
 PORTION_S_MAX: Final = 30.0
+APART_BYTES_MIN: Final = 4 << 20
+PROCESSORS: Final = os.cpu_count() or 1
 
 
 @dataclass(slots=True)
@@ -64,23 +67,26 @@ class Intake:
             source.close()
         self._thread.stop()
 
-    def portion(self, max_keys: Sequence[bytes]) -> Portion:
+    def portion(self, max_keys: Sequence[bytes], last: Portion | None = None) -> Portion:
         """Return one that has nothing yet, to be read after all others that were asked for.
 
-        `max_keys` are the greatest keys stored by transactions before it, one of each binding.
+        `max_keys` are the greatest keys stored by transactions before it, one of each binding, and
+        `last` is the one before it.
         """
-        prepared = self._exchange.prepared(max_keys)
+        # A process apart is worth its start where there is much, as mostly where there was much.
+        apart = last is not None and PROCESSORS > 1 and _held_bytes(last) >= APART_BYTES_MIN
+        prepared = self._exchange.prepared(max_keys, apart=apart)
         return Portion(prepared, dict(self._offsets), [0] * len(self._sources))
 
     def is_full(self, portion: Portion) -> bool:
         """Whether it has as many bytes or documents, or has taken as long, as one may."""
         if portion.began_s is None:
             return False
-        gathered = portion.prepared.gathered
+        documents = sum(each.documents for each in portion.prepared.gathering.held)
         return (
             self._run.world.clock.monotonic() - portion.began_s >= PORTION_S_MAX
-            or sum(each.held_bytes for each in gathered) >= PORTION_BYTES_MAX
-            or sum(each.documents for each in gathered) >= PORTION_DOCUMENTS_MAX
+            or _held_bytes(portion) >= PORTION_BYTES_MAX
+            or documents >= PORTION_DOCUMENTS_MAX
         )
 
     def is_outdated(self) -> bool:
@@ -137,10 +143,14 @@ class Intake:
     def count(self, stored: Portion, following: Portion) -> None:
         """Count a portion that is committed, of which the next may be read in part."""
         shard = self._range.key_begin
-        for binding, gathered in enumerate(stored.prepared.gathered):
+        for binding, held in enumerate(stored.prepared.gathering.held):
             progress = self._run.progress.bindings[binding]
-            progress.documents += gathered.documents
+            progress.documents += held.documents
             if not shard:  # All shards read the same.
                 progress.bytes += stored.bytes[binding]
             progress.waiting_since_s.pop(shard, None)
             self._note(binding, following.since_s)
+
+
+def _held_bytes(portion: Portion) -> int:
+    return sum(each.size for each in portion.prepared.gathering.held)

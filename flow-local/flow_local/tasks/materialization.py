@@ -145,7 +145,7 @@ class _Session:
                 return
             flushed = await self._exchange.flush(self._acknowledged)
             await self._record(flushed, self._new_max_keys(portion))
-            following = self._intake.portion(self._position.max_keys)
+            following = self._intake.portion(self._position.max_keys, portion)
             started = await self._stored(portion, following, flushed)
             self._run.progress.transactions += 1
             self._intake.count(portion, following)
@@ -197,6 +197,7 @@ class _Session:
                     return
                 await self._acknowledge()
                 self._run.progress.phase = "idle"
+                await self._exchange.rest()
                 if ending:
                     return
             await _first(acknowledged, changes.since(version))
@@ -204,7 +205,7 @@ class _Session:
     def _new_max_keys(self, portion: Portion) -> dict[str, bytes]:
         """Return the greatest keys once this portion is stored, where they aren't recorded."""
         position = self._position
-        position.max_keys = [gathered.max_key for gathered in portion.prepared.gathered]
+        position.max_keys = [held.max_key for held in portion.prepared.gathering.held]
         keys = dict(zip(position.state_keys, position.max_keys, strict=True))
         new = {key: packed for key, packed in keys.items() if packed != position.recorded.get(key)}
         position.recorded.update(new)

@@ -10,10 +10,10 @@ from estuary_cdk.protocol.flow import RangeSpec
 from estuary_cdk.protocol.materialize import MaterializationSpec, Open, Opened
 from estuary_cdk.protocol.message import present
 from flow_local.connectors import MATERIALIZE, Connector, Conversation, conversation
+from flow_local.gathering import ALL_KEYS
 from flow_local.recovery.patches import EMPTY
 from flow_local.tasks.exchange import Exchange
 from flow_local.tasks.sources import Checkpoint
-from flow_local.tasks.transaction import ALL_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,10 @@ async def opened(
             loads_all=answer.disable_load_optimization,
             what=what,
         )
-        yield exchange, answer
+        try:
+            yield exchange, answer
+        finally:
+            await exchange.close()
 
 
 async def _asked(talk: Conversation, opening: Opening) -> Opened:

@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
-from estuary_cdk.errors import ConfigError, RemoteProtocolError
+from estuary_cdk.errors import ConfigError, RemoteProtocolError, TransientError
 from estuary_cdk.testing.patience import HANGS_S
 from flow_local.connectors import ConnectorFailed
 from flow_local.recovery import Commit
-from flow_local.tasks import Ending, Run, TaskProgress, run_materialization
+from flow_local.tasks import Ending, Run, TaskProgress, intake, run_materialization
 
 MERGE = (
     b'{"type":"object","required":["id"],"properties":{"id":{"type":"integer"},'
@@ -304,3 +305,30 @@ async def _rows(table):
         return table()
     except sqlite3.OperationalError:
         return {}
+
+
+async def test_large_transactions_are_gathered_apart_and_survive_the_death_of_that_process(
+    stage, publish, table, config, monkeypatch
+):
+    monkeypatch.setattr(intake, "APART_BYTES_MIN", 1)
+    monkeypatch.setattr(intake, "PORTION_DOCUMENTS_MAX", 500)
+    monkeypatch.setattr(intake, "PROCESSORS", 2)
+    documents = [{"id": n, "n": 1, "pad": "x" * 900} for n in range(6_000)]
+    await publish(*documents)  # Several blocks of the journal, one of which isn't cut.
+    task = stage.materialization_task(config, schema=MERGE)
+    running = asyncio.ensure_future(stage.run(task))
+    async with asyncio.timeout(HANGS_S):
+        while not (found := _gathering()):
+            assert not running.done(), "nothing was gathered apart"
+            await asyncio.sleep(0.001)
+    found[0].kill()
+    with pytest.raises(TransientError, match="gather documents"):
+        await running
+    assert _gathering() == []
+    await stage.run(task)
+    assert table() == {(0, each["id"]): each for each in documents}
+
+
+def _gathering() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [each for each in children if "flow_local.gathering.worker" in each.cmdline()]

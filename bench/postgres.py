@@ -1,6 +1,7 @@
-"""source-postgres against the limits of its server: a backfill, a backlog, and a single row's way.
+"""source-postgres against the limits of its server: a backfill, a backlog, a single row's way.
 
     python bench/postgres.py [--rows 1000000] [--runs 3] [--version 18] [--only backfill changes]
+    python bench/postgres.py --rows 1 --only discovery
 
 Each run alternates ours with the limit, on a private cluster: `COPY (SELECT row_to_json(t))` read
 by psql, and `pg_recvlogical` with pgoutput to /dev/null. Ours includes the start of the process.
@@ -218,6 +219,36 @@ def latency(cluster, control, count: int) -> dict:
     return {"p50_ms": moments[count // 2], "p99_ms": moments[count * 99 // 100]}
 
 
+def discovery(cluster, control) -> dict:
+    """Measure a discovery of many tables."""
+    control.execute("create schema many")
+    for first in range(0, TABLES, 1000):
+        control.execute(
+            f"do $$ begin for i in {first}..{first + 999} loop "
+            "execute format('create table many.t%s (id int primary key, a text, b timestamptz, "
+            "c numeric, d jsonb)', i); end loop; end $$"
+        )
+    config = Capture(cluster, "events").config
+    config["discoveryFilters"] = {"discover_unpublished_tables": True, "include_schemas": ["many"]}
+    asked = msgspec.json.encode({"discover": {"connectorType": "LOCAL", "config": config}})
+    found = []
+
+    def discover() -> None:
+        answer = subprocess.run(
+            [CONNECTOR], input=asked + b"\n", stdout=subprocess.PIPE, check=True
+        ).stdout
+        found[:] = msgspec.json.decode(answer)["discovered"]["bindings"]
+
+    took = cost(cluster, discover)
+    assert len(found) == TABLES
+    return {
+        "tables": TABLES,
+        "seconds": round(took.wall_s, 1),
+        "tool_s": round(took.tool_s, 1),
+        "server_s": round(took.server_s, 1),
+    }
+
+
 def summary(count: int, limits: list[Cost], ours: list[Cost]) -> dict:
     """Compare medians; memory is the largest."""
 
@@ -244,6 +275,8 @@ def summary(count: int, limits: list[Cost], ours: list[Cost]) -> dict:
 
 
 STAGES = ("backfill", "changes", "latency")
+DISCOVERY = "discovery"
+TABLES = 10_000
 
 
 def main() -> None:
@@ -251,7 +284,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--version", type=int, default=None)
-    parser.add_argument("--only", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--only", nargs="+", choices=(*STAGES, DISCOVERY), default=STAGES)
     asked = parser.parse_args()
     with (
         postgres(asked.version, settings={"shared_buffers": "512MB"}) as cluster,
@@ -266,6 +299,8 @@ def main() -> None:
             results["changes"] = changes(cluster, min(asked.rows, 200_000), asked.runs, control)
         if "latency" in asked.only:
             results["latency"] = latency(cluster, control, 200)
+        if DISCOVERY in asked.only:
+            results[DISCOVERY] = discovery(cluster, control)
     print(msgspec.json.format(msgspec.json.encode(results)).decode())
 
 

@@ -11,6 +11,7 @@ between the quotes that stand there, untouched.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from estuary_cdk.protocol.codec import encode_json
@@ -19,6 +20,9 @@ from source_postgres.fitting import DOCUMENT_BYTES_MAX, fitted
 from source_postgres.values import NULL, SEPARATOR, Column
 
 _NULL: Final = b"\\N"
+_LETTER: Final = itemgetter(slice(1))
+_BEHIND_LETTER: Final = itemgetter(slice(1, None))
+_OTHER: Final = b"N".__ne__
 _ESCAPED_BACKSLASH: Final = b"\xfd"
 _ESCAPES: Final[Mapping[bytes, bytes]] = {
     b"\\N": NULL,
@@ -34,10 +38,11 @@ _ESCAPES: Final[Mapping[bytes, bytes]] = {
 def columns_of(block: bytes, types: Sequence[Mapped]) -> list[Column]:
     """Take a block of whole lines of COPY's text format apart, into columns."""
     width = len(types)
-    if b"\\" in block and b"\\\\" not in block:
-        # Then a backslash is never a part of a value, and these are nulls.
-        block = block.replace(_NULL, NULL)
-    escaped = b"\\" in block
+    first, *parts = block.split(b"\\")
+    escaped = any(map(_OTHER, map(_LETTER, parts)))
+    if parts and not escaped:
+        # All are nulls; replacing two bytes by one takes three times as long.
+        block = NULL.join([first, *map(_BEHIND_LETTER, parts)])
     fields = block.replace(b"\n", b"\t").split(b"\t")
     fields.pop()
     columns = [fields[index::width] for index in range(width)]

@@ -7,11 +7,11 @@ one libpq does it.
 """
 
 import os
+import re
 import select
 import socket
 import threading
 from collections.abc import Iterator
-from operator import itemgetter
 from struct import Struct
 from typing import Any, Final, Protocol
 
@@ -29,8 +29,8 @@ _HEADER_BYTES: Final = 5
 _LENGTH: Final = Struct(">I").pack
 
 _LINE: Final = b"d\0\0"
-_SIZE_BYTES: Final = 2
-_BODY: Final = itemgetter(slice(_SIZE_BYTES, None))
+_FRAME: Final = re.compile(rb"\nd\0\0..", re.DOTALL)
+"""The end of a line and the header of the next."""
 _DATA: Final = ord("d")
 _ERROR: Final = ord("E")
 _READY: Final = ord("Z")
@@ -142,18 +142,17 @@ class SocketMessages:
         """
         if not data.startswith(_LINE):
             return None
-        parts = data[len(_LINE) :].split(b"\n" + _LINE)
-        last = parts[-1]
-        rest = ending = b""
-        if len(last) < _SIZE_BYTES or len(last) < (last[0] << 8 | last[1]) - _SIZE_BYTES:
-            rest = _LINE + parts.pop()
-            ending = b"\n"
-        elif len(last) > (last[0] << 8 | last[1]) - _SIZE_BYTES:
+        last = data.rfind(b"\n" + _LINE) + 1
+        end = len(data)
+        size = 1 + _HEADER(data, last)[1] if end - last >= _HEADER_BYTES else _HEADER_BYTES
+        if end - last < size:
+            end = last
+        elif end - last > size:
             return None
-        lines = b"\n".join(map(_BODY, parts)) + ending
-        if not parts or b"\0" in lines:
+        lines = _FRAME.sub(b"\n", data[_HEADER_BYTES:end])
+        if not lines or b"\0" in lines:
             return None
-        self._rest = rest
+        self._rest = data[end:]
         return lines
 
     def send(self, message: bytes) -> None:

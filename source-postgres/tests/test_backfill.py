@@ -93,6 +93,26 @@ async def test_tables_of_one_priority_are_read_side_by_side(source):
     assert session.sizes == [0, 300, 150]
 
 
+async def test_progress_is_told_in_rows_and_percent(source, monkeypatch, caplog):
+    monkeypatch.setattr(capturing, "PROGRESS_S", 0.0)
+    caplog.set_level("INFO")
+    source.run(
+        "create table t (id int primary key)",
+        "insert into t select generate_series(1, 400)",
+        "analyze t",
+    )
+    built = await source.runtime.build(source.config)
+    await source.caught_up(built)
+    told = [
+        record.fields
+        for record in caplog.records
+        if record.msg == "%s" and (record.args == ("backfill progress",))
+    ]
+    assert [(each["rows"], each["percent"]) for each in told] == [(200, 50), (400, 99)]
+    statuses = [record.getMessage() for record in caplog.records]
+    assert "Backfilling Tables (backfilled 50% of 1 tables)" in statuses
+
+
 async def test_a_scan_is_given_up_once_the_slot_is_gone(source, monkeypatch):
     monkeypatch.setattr(capturing, "WATCH_S", 0.05)
     source.run(

@@ -1,6 +1,7 @@
 """What a process beside reads is what the connector would have read, and nobody is orphaned."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import msgspec
 import psutil
 import psycopg
 import pytest
+import trustme
 from readings import reader, readings
+from source_databases import Source
 from stress_processes import BIN, CONNECTOR, SmallRuntime, spelled
 
 from estuary_cdk.errors import TransientError
@@ -77,6 +80,37 @@ async def test_where_no_process_can_be_all_is_read_here(source, monkeypatch):
     )
     session = await source.caught_up(await source.runtime.build(source.config))
     assert len(session.of(0)) == 500
+
+
+@pytest.fixture
+def encrypted(source_15) -> Iterator[Source]:
+    """A source that is reached by a name, with a certificate for it."""
+    data = source_15.cluster.directory / "data"
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    for name, pem in (
+        ("server.crt", issued.cert_chain_pems[0]),
+        ("server.key", issued.private_key_pem),
+    ):
+        pem.write_to_path(data / name)
+        shutil.chown(data / name, data.owner())
+        (data / name).chmod(0o600)
+    source_15.run("alter system set ssl = on", "select pg_reload_conf()")
+    source_15.advanced |= {
+        "sslmode": "verify-full",
+        "ssl_server_ca": authority.cert_pem.bytes().decode(),
+    }
+    source_15.extra = {"address": source_15.cluster.address.replace("127.0.0.1", "localhost")}
+    yield source_15
+    source_15.run("alter system reset ssl", "select pg_reload_conf()")
+
+
+async def test_a_process_verifies_the_server_as_the_connector_does(encrypted, beside):
+    encrypted.run("create table t (id int primary key)")
+    encrypted.run("insert into t select generate_series(1, 1000)")
+    session = await encrypted.caught_up(await encrypted.runtime.build(encrypted.config))
+    assert len(beside) > 3
+    assert len(session.of(0)) == 1000
 
 
 @pytest.fixture

@@ -144,7 +144,9 @@ class Front:
                 return await self._asked_at_once(asked, found["project"], failure)
             if (found := TABLES.match(asked.path)) is not None:
                 return await self._of_tables(asked, found)
-            if DATASETS.match(asked.path) and asked.method == "GET":
+            if DATASETS.match(asked.path) and asked.method != "GET":
+                self._runs.places.clear()
+            elif DATASETS.match(asked.path):
                 status, answer = await self.upstream.ask("GET", asked.target)
                 shown = [each for each in answer.get("datasets") or () if not _is_hidden(each)]
                 return _json({**answer, "datasets": shown}, status)
@@ -246,6 +248,8 @@ class Front:
         body = msgspec.json.decode(asked.body, type=dict[str, Any]) if asked.body else {}
         is_list = found["table"] is None and not asked.path.endswith("/tables")
         if is_list or asked.query.get("view"):
+            if asked.method != "GET":
+                self._runs.places.clear()
             if asked.method == "DELETE":
                 self.tables.forget(found["project"], found["dataset"])
             return await self.upstream.forward(asked)

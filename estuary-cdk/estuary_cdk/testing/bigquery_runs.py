@@ -34,6 +34,8 @@ class Runs:
         self._upstream = upstream
         self._tables = tables
         self._has_results: set[str] = set()
+        self.places: dict[tuple[str, str], str] = {}
+        """Where datasets are; to be cleared by whoever makes or drops any."""
 
     async def place(self, wanted: Insertion) -> str:
         """Return where a job runs whose location wasn't said: where its data are."""
@@ -55,9 +57,13 @@ class Runs:
         await kind(job, asked)
 
     async def _location(self, project: str, dataset: str) -> str:
-        path = f"/bigquery/v2/projects/{project}/datasets/{dataset}"
-        _status, answer = await self._upstream.ask("GET", path)
-        return str(answer.get("location") or "")
+        if (project, dataset) not in self.places:
+            path = f"/bigquery/v2/projects/{project}/datasets/{dataset}"
+            _status, answer = await self._upstream.ask("GET", path)
+            if not answer.get("location"):
+                return ""
+            self.places[project, dataset] = str(answer["location"])
+        return self.places[project, dataset]
 
     async def _forward(self, job: Job, asked: Asked) -> None:
         answer = await self._upstream.forward(asked)
@@ -75,6 +81,8 @@ class Runs:
             await self._select(job, asked, script[0])
             return
         self._tables.counts.clear()
+        if "SCHEMA" in wanted.statement.upper():
+            self.places.clear()
         changed = await self._tables.after(script)
         query = {**wanted.configuration["query"], "query": rewritten(script)}
         await self._forward(job, substituted(asked, {**wanted.configuration, "query": query}))
@@ -151,10 +159,11 @@ class Runs:
             if is_new:
                 await self._upstream.ask("DELETE", name.path)
             return
-        self._tables.counts.clear()
-        after = await self._tables.count(name)
-        statistics = (job.answered or {})["statistics"].setdefault("load", {})
+        # The emulator says how many rows the table has now.
+        statistics = (job.answered or {})["statistics"]["load"]
+        after = int(statistics["outputRows"])
         statistics["outputRows"] = str(after - before)
+        self._tables.counts[name] = after
 
     async def _make_destination(self, name: Name, load: Mapping[str, Any]) -> bool:
         """Give a load the table that it asks for; returns whether it is new."""

@@ -1,6 +1,6 @@
 """BigQuery as a dialect: its types, which values they keep, how one becomes another.
 
-Types are spelled as `INFORMATION_SCHEMA` spells them, without what says nothing: a NUMERIC of 38
+Types are spelled as SQL spells them, without what says nothing: a NUMERIC of 38
 digits is a NUMERIC, a BIGNUMERIC of 38 integer digits is `BIGNUMERIC(38)`.
 """
 

@@ -7,6 +7,7 @@ and is finished or undone before anything else is done to the table.
 
 import secrets
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, assert_never
 
@@ -40,7 +41,8 @@ from materialize_bigquery.service import CALL_TIMEOUT_S, Service
 
 log = get_logger(__name__)
 
-_TABLE: Final = "BASE TABLE"
+LOOKS_MAX: Final = 16
+_TABLE: Final = "TABLE"
 
 
 @contextmanager
@@ -91,6 +93,9 @@ class BigQueryDestination:
 
         Raises ConfigError for a name that something else than a table has.
         """
+        for dataset in dict.fromkeys(path[1] for path in paths):
+            if dataset != self._config.dataset:
+                require_region(self._service, dataset)
         return [
             None if table is None else mended(table)
             for table in existing_tables(self._service, paths)
@@ -198,46 +203,37 @@ def existing_tables(service: Service, paths: Sequence[Path]) -> list[Table | Non
 
     Raises ConfigError if something else has the name.
     """
-    found: dict[Path, Table] = {}
-    for project, dataset in dict.fromkeys((path[0], path[1]) for path in paths):
-        names = [path[2] for path in paths if path[:2] == (project, dataset)]
-        for row in _rows(service, project, dataset, names):
-            path = (project, dataset, str(row[0]))
-            _require_table(path, str(row[1]))
-            before = found[path].columns if path in found else ()
-            found[path] = Table(path, (*before, *_column(row)))
-    return [found.get(path) for path in paths]
-
-
-def _rows(service: Service, project: str, dataset: str, names: list[str]) -> list[Any]:
-    if not require_region(service, dataset):
+    if not paths:
         return []
-    verb = f"look at the tables of dataset {dataset!r}"
-    job = service.query(
-        unique_name("tables"),
-        verb,
-        statements.existing_tables(project, dataset),
-        [bigquery.ArrayQueryParameter("names", "STRING", names)],
-    )
-    return service.required(
-        verb,
-        lambda: [
-            tuple(row.values())
-            for row in job.result(retry=None, job_retry=None, timeout=CALL_TIMEOUT_S)
-        ],
-    )
+    with ThreadPoolExecutor(min(LOOKS_MAX, len(paths)), "bigquery-look") as pool:
+        return list(pool.map(lambda path: _table(service, path), paths))
 
 
-def _column(row: Any) -> tuple[Column, ...]:
-    if row[2] is None:
-        return ()
-    return (Column(str(row[2]), known_type(str(row[3])), nullable=row[4] != "NO"),)
-
-
-def _require_table(path: Path, kind: str) -> None:
-    if kind != _TABLE:
+def _table(service: Service, path: Path) -> Table | None:
+    name = ".".join(path)
+    try:
+        found = service.call(
+            f"look at table {name!r}",
+            lambda: service.client.get_table(name, retry=None, timeout=CALL_TIMEOUT_S),
+        )
+    except exceptions.NotFound:
+        return None
+    if found.table_type != _TABLE:
         raise ConfigError(
-            f"can't materialize into table {'.'.join(path)!r}: it is the name of something else: "
-            f"{kind}",
+            f"can't materialize into table {name!r}: it is the name of something else: "
+            f"{found.table_type}",
             hint="drop or rename it, or name another table",
         )
+    columns = [
+        Column(each.name, known_type(_spelled(each)), nullable=each.mode != "REQUIRED")
+        for each in found.schema
+    ]
+    return Table(path, tuple(columns))
+
+
+def _spelled(field: Any) -> str:
+    """Return a column's type as SQL has it; one that repeats is none of ours."""
+    if field.mode == "REPEATED":
+        return f"ARRAY<{field.field_type}>"
+    digits = ",".join(str(each) for each in (field.precision, field.scale) if each)
+    return f"{field.field_type}({digits})" if digits else str(field.field_type)

@@ -197,17 +197,6 @@ def mend(existing: Table, dialect: Dialect = BIGQUERY) -> list[str]:
     return kit_migrate.mend(dialect, existing)
 
 
-def existing_tables(project: str, dataset: str) -> str:
-    """Select kind, columns and their types of the tables in a dataset whose names are in @names."""
-    schema = f"{quote(project)}.{quote(dataset)}.INFORMATION_SCHEMA"
-    return (
-        "SELECT t.table_name, t.table_type, c.column_name, c.data_type, c.is_nullable "
-        f"FROM {schema}.TABLES AS t LEFT JOIN {schema}.COLUMNS AS c "
-        "ON c.table_name = t.table_name WHERE t.table_name IN UNNEST(@names) "
-        "ORDER BY t.table_name, c.ordinal_position"
-    )
-
-
 # Rows.
 
 

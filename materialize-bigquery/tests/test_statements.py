@@ -81,7 +81,6 @@ def test_tables(snapshot):
         "retype": "\n".join(statements.retyped(PATH, v, replace(v, type="STRING"))),
         "undo": "\n".join(statements.mend(existing)),
         "finish": "\n".join(statements.mend(finished)),
-        "look": statements.existing_tables("acme", "flow"),
         "applied": statements.create_applied(PATH),
         "staged": statements.staged_tables("acme", "flow"),
     }

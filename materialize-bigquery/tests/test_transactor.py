@@ -129,7 +129,7 @@ def test_rows_are_deleted_changed_and_made_in_one_transaction(dataset):
 
 # A type, a value that it holds, one that it doesn't, the type that holds both, and what is there.
 WIDENED = {
-    "integers": (("integer",), {}, 1, 2**70, "BIGNUMERIC", {"1", str(2**70)}),
+    "integers": (("integer",), {}, 1, 2**70, "BIGNUMERIC(38)", {"1", str(2**70)}),
     "integers and more": (("integer",), {}, 1, 10**40, "STRING", {"1", str(10**40)}),
     "words": (
         ("string",),

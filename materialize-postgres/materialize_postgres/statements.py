@@ -71,7 +71,10 @@ def delete_staged(where: Target, name: str) -> str:
 
 
 def load_staged(of: Target, name: str, document: str) -> str:
-    """Select the documents of the staged keys; `document` is an expression of the table `t`."""
+    """Select the documents of the staged keys; `document` is an expression of the table `t`.
+
+    They leave by COPY, which can't be prepared: the server plans it for the sizes at hand.
+    """
     return (
         f"SELECT d FROM (SELECT {document} AS d FROM {name} AS s "
         f"JOIN {POSTGRES.table(of.path)} AS t ON {_same(of)}) AS found WHERE d IS NOT NULL"

@@ -69,6 +69,21 @@ def test_columns_that_change_within_a_session_are_stored_into(database):
     assert database.run("select id, v from t order by id") == [(1, 2**70), (2, 30)]
 
 
+def test_a_row_that_is_missing_comes_back_where_changes_are_updates(database):
+    database.run(*TICKS)
+    table = database.binding()
+    database.create(table)
+    with database.opened(table) as transactor:
+        run(database, transactor, new=[(1, "a"), (2, "b")])
+    database.run(SIDE_EFFECTS["a trigger for inserts"][0], "delete from t where id = 1")
+    with database.opened(table) as transactor:
+        run(database, transactor, changed=[(1, "x"), (2, "y")])
+        names = ["flow_store_0_insert_missing", "flow_store_0_update_staged"]
+        assert sorted(prepared(transactor)) == names
+    assert database.run("select id, v from t order by id") == [(1, "x"), (2, "y")]
+    assert database.run("select n from ticks") == [(1,)]
+
+
 SIDE_EFFECTS = {
     "nothing": ("", True),
     "a column": ("alter table t add column theirs int", True),

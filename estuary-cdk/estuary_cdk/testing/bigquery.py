@@ -1,7 +1,7 @@
 """A private BigQuery service for tests: an emulator in a process of its own, on loopback ports.
 
     with bigquery() as service:
-        Client("test", AnonymousCredentials(), client_options={"api_endpoint": service.url})
+        client_options = {"api_endpoint": service.url}
         service.inject(Fault(Break.AFTER, job="load"))
 
 The emulator is the PyPI package `bqemulator`, in an environment of its own, `bqemulator` in this

@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 from google.api_core import exceptions
+from google.cloud import bigquery
 
 from materialize_bigquery.service import CALL_TIMEOUT_S, Service
 
 PAGE_ROWS_MAX: Final = 10_000
+PAGE_RETRY_S: Final = 120.0
 
 
 def documents_of(service: Service, job: Any, verb: str) -> Iterator[list[bytes]]:
@@ -46,7 +48,7 @@ def _streamed(service: Service, storage: Any, session: Any, verb: str) -> Iterat
     schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
     # Its reader takes up a broken stream where it broke.
     messages = iter(storage.read_rows(session.streams[0].name, timeout=CALL_TIMEOUT_S))
-    while (message := service.required(verb, lambda: next(messages, None))) is not None:
+    while (message := service.once(verb, lambda: next(messages, None))) is not None:
         block = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
         documents = pa.ipc.read_record_batch(block, schema).column(0)
         if len(documents):
@@ -54,14 +56,16 @@ def _streamed(service: Service, storage: Any, session: Any, verb: str) -> Iterat
 
 
 def _paged(service: Service, job: Any, verb: str) -> Iterator[list[bytes]]:
+    # The library tries again within a page: an iterator that failed says that it is at its end.
+    again = bigquery.DEFAULT_RETRY.with_timeout(PAGE_RETRY_S)
     rows = service.required(
         verb,
         lambda: job.result(
-            page_size=PAGE_ROWS_MAX, retry=None, job_retry=None, timeout=CALL_TIMEOUT_S
+            page_size=PAGE_ROWS_MAX, retry=again, job_retry=None, timeout=CALL_TIMEOUT_S
         ),
     )
     pages = iter(rows.pages)
-    while (page := service.required(verb, lambda: next(pages, None))) is not None:
+    while (page := service.once(verb, lambda: next(pages, None))) is not None:
         documents = [row[0].encode() for row in page]
         if documents:
             yield documents

@@ -106,6 +106,13 @@ class Service:
         except (exceptions.NotFound, exceptions.Conflict) as error:
             raise translated(error, self.scope, verb) from error
 
+    def once(self, verb: str, function: Callable[[], ResultT]) -> ResultT:
+        """Call the service once: what goes on after a failure isn't what went on before it."""
+        try:
+            return function()
+        except _ERRORS as error:
+            raise translated(error, self.scope, verb) from error
+
     # Jobs.
 
     def run(self, name: str, verb: str, insert: Callable[[str], Any]) -> Any:

@@ -1,5 +1,6 @@
 """Transactions against a service: staged, applied once whoever applies them, and looked up."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
@@ -16,6 +17,7 @@ from estuary_cdk.testing.bigquery import (
     JobFailure,
     access_denied,
 )
+from materialize_bigquery import found
 from materialize_bigquery import service as service_module
 
 LOW, HIGH = Shard("acme/task", 0, 0x7FFFFFFF), Shard("acme/task", 0x80000000, 0xFFFFFFFF)
@@ -353,6 +355,27 @@ def test_loads_are_read_by_the_api_where_the_storage_api_may_not_be_used(dataset
             keys = [key for key, _ in rows]
             assert len(dataset.loaded(transactor, *keys)) >= len(keys)
         dataset.run("TRUNCATE TABLE `{d}.t`")
+
+
+@pytest.mark.parametrize(
+    "does", [BACKEND_ERROR, Break.BEFORE, access_denied("bigquery.tables.getData")]
+)
+@pytest.mark.parametrize("skip", [0, 1, 2])
+def test_a_page_that_fails_is_read_again_or_told_and_never_left_out(
+    does, skip, dataset, faulty, monkeypatch
+):
+    monkeypatch.setattr(found, "PAGE_ROWS_MAX", 10)
+    monkeypatch.setattr(found, "PAGE_RETRY_S", 1.0)
+    binding = dataset.binding()
+    dataset.create(binding)
+    keys = range(35)
+    with dataset.opened(binding, advanced={"storage_endpoint": None}) as transactor:
+        transactor.store(dataset.stores(*[(key, "x") for key in keys]))
+        transactor.apply(transactor.staged())
+        faulty.forget()
+        faulty.inject(Fault(does, method="GET", path="/queries/|/data$", skip=skip))
+        with suppress(ConfigError):
+            assert len(dataset.loaded(transactor, *keys)) == len(keys)
 
 
 def test_a_missing_permission_while_storing_ends_the_session(dataset, faulty):

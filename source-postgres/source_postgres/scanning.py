@@ -157,21 +157,24 @@ class Scanners:
         All that was streamed when it was cut is seen, and by then nothing else has been.
         """
         reading = backfill.reading(scan, self._origin)
-        with explained(self._config, f"backfill {scan.table.name!r}"):
-            scanner = self._taken()
-            thread = scanner.thread
+        verb = f"backfill {scan.table.name!r}"
+        scanner = self._taken()
+        thread = scanner.thread
+        with explained(self._config, verb):
             parts = await thread.run(lambda: scanner.scanned(reading))
-            following = thread.submit(lambda: next(parts, None))
-            finished = False
-            try:
+        following = thread.submit(lambda: next(parts, None))
+        finished = False
+        try:
+            # Said first what went wrong: a tunnel that is dialled to give up is open again.
+            with explained(self._config, verb):
                 while (part := await following) is not None:
                     following = thread.submit(lambda: next(parts, None))
                     yield part
-                finished = True
-            finally:
-                if not finished:
-                    await self._given_up(scanner, following)
-            self._return(scanner)
+            finished = True
+        finally:
+            if not finished:
+                await self._given_up(scanner, following)
+        self._return(scanner)
 
     def _have_processes(self) -> None:
         """Start processes, if there are to be any, without waiting for them."""

@@ -1,5 +1,6 @@
 """The connector's side of a `reader`: a process that is started, asked, and never outlives us."""
 
+import fcntl
 import os
 import pickle
 import select
@@ -18,6 +19,7 @@ from source_postgres.reader import STOP
 from source_postgres.reading import Reading
 
 END_TIMEOUT_S: Final = 10.0
+PIPE_BYTES: Final = 1 << 20
 
 
 class ReaderProcess:
@@ -36,11 +38,16 @@ class ReaderProcess:
     def ready(self) -> bool:
         """Whether the process has begun; doesn't wait for it. Raises TransientError if it died."""
         if not self._ready:
-            assert self._process.stdout is not None
-            poll = select.poll()
-            poll.register(self._process.stdout, select.POLLIN)
-            self._ready = bool(poll.poll(0)) and self.answer()
+            self._ready = self.answered and self.answer()
         return self._ready
+
+    @property
+    def answered(self) -> bool:
+        """See `Helper.answered`."""
+        assert self._process.stdout is not None
+        poll = select.poll()
+        poll.register(self._process.stdout, select.POLLIN)
+        return bool(poll.poll(0))
 
     def scanned(self, reading: Reading) -> Iterator[Scanned]:
         """See `reading.scanned`; raises TransientError if the process dies."""
@@ -115,6 +122,11 @@ def launched() -> ReaderProcess:
         stdout=subprocess.PIPE,
         env=environment,
     )
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        with suppress(OSError, AttributeError):
+            # So that neither waits for the other in the middle of what it says.
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return ReaderProcess(process)
 
 

@@ -4,6 +4,7 @@ What is to be decoded is a value that another process can be sent. A row that ha
 once more is looked up by whoever has a connection.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from struct import Struct, unpack
@@ -26,6 +27,9 @@ _BARE_META: Final = (b"", b"", b"", b"")
 
 SHARED_MIN: Final = 4
 """So many tasks are worth a helper's time."""
+ASKED_TASKS: Final = 2
+ASKED_MAX: Final = 2
+"""How many times so many tasks a helper is given at a time: one to do, and one to go on with."""
 
 Record = tuple[bytes, int, bytes, Fields, bool]
 """Head of `_meta` up to the LSN, the LSN, the rest of `_meta`, fields, whether all are there."""
@@ -66,6 +70,11 @@ class Helper(Protocol):
         """Whether it has started."""
         ...
 
+    @property
+    def answered(self) -> bool:
+        """Whether an answer waits; it may not be noticed at once."""
+        ...
+
     def release(self) -> None:
         """Let it end."""
         ...
@@ -75,7 +84,7 @@ class Helper(Protocol):
         ...
 
     def answer(self) -> Sequence[Decoded | None]:
-        """Wait for what it was asked for; None for what it can't do."""
+        """Wait for the first of what it was asked for; None for what it can't do."""
         ...
 
 
@@ -286,16 +295,31 @@ Task = tuple[ChangeDecoder, Gathered]
 
 
 def decoded(tasks: Sequence[Task], refetch: Refetch, helper: Helper | None) -> list[Decoded]:
-    """Decode changes, if there is a helper that is ready every other task with its help."""
+    """Decode changes, with the help of a helper that is ready.
+
+    It is given some from the end, and more once it has answered, while we begin at the front: so
+    whoever is faster does more, and neither waits for more than a few.
+    """
     if helper is None or len(tasks) < SHARED_MIN or not helper.ready:
         return [decoder.decode(gathered, refetch) for decoder, gathered in tasks]
-    helper.ask(tasks[::2])
-    ours = [decoder.decode(gathered, refetch) for decoder, gathered in tasks[1::2]]
-    results: list[Decoded] = []
-    for index, theirs in enumerate(helper.answer()):
-        decoder, gathered = tasks[2 * index]
-        results += [theirs or decoder.decode(gathered, refetch), *ours[index : index + 1]]
-    return results
+    results: dict[int, Decoded] = {}
+    asked: deque[int] = deque()
+    mine, end = 0, len(tasks)
+    while mine < end or asked:
+        while len(asked) < ASKED_MAX and end - mine > ASKED_TASKS:
+            end -= ASKED_TASKS
+            asked.append(end)
+            helper.ask(tasks[end : end + ASKED_TASKS])
+        if asked and (mine == end or helper.answered):
+            first = asked.popleft()
+            for place, theirs in enumerate(helper.answer(), first):
+                decoder, gathered = tasks[place]
+                results[place] = theirs or decoder.decode(gathered, refetch)
+        elif mine < end:
+            decoder, gathered = tasks[mine]
+            results[mine] = decoder.decode(gathered, refetch)
+            mine += 1
+    return [results[place] for place in range(len(tasks))]
 
 
 def helped(tasks: Sequence[Task]) -> list[Decoded | None]:

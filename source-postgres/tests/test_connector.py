@@ -378,6 +378,7 @@ def helped(monkeypatch) -> None:
     monkeypatch.setattr(opening, "HELPED_BYTES_MIN", 1)
     monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _: range(2))
     monkeypatch.setattr(changes, "SHARED_MIN", 1)
+    monkeypatch.setattr(changes, "ASKED_TASKS", 1)
     launch = beside.launched
 
     def launched() -> beside.ReaderProcess:

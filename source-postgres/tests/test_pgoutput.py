@@ -137,19 +137,23 @@ def test_changes_decoded_with_help_are_those_decoded_alone(monkeypatch, helper, 
     alone = outcome(messages, len(messages), key=True)
     monkeypatch.setattr(pgoutput, "DECODE_BYTES", 60)
     monkeypatch.setattr(changes, "SHARED_MIN", 1)
+    monkeypatch.setattr(changes, "ASKED_TASKS", 1)
     assert outcome(messages, len(messages), key=True, helper=helper) == alone
 
 
 def test_a_helper_says_what_no_server_writes(monkeypatch):
+    monkeypatch.setattr(pgoutput, "DECODE_BYTES", 60)
     monkeypatch.setattr(changes, "SHARED_MIN", 1)
+    monkeypatch.setattr(changes, "ASKED_TASKS", 1)
     process = beside.launched()
-    assert process.answer()
-    process._ready = True
+    good, bad = b"IN" + row([b"1", b"x", NULL]), b"IN" + pack(">H", 1) + b"z"
     try:
-        with pytest.raises(DataError, match="unknown kind of field 122"):
-            outcome(stream([[(1, b"IN" + pack(">H", 1) + b"z")]]), 9, helper=process)
+        process._ready = process.answer()
+        with pytest.raises(DataError, match="unknown kind of field 122") as raised:
+            outcome(stream([[(1, good)], [(1, good)], [(1, bad)]]), 99, helper=process)
     finally:
         process.end()
+    assert "in helped" in raised.value.__notes__[0]
 
 
 @given(STREAM, st.data())

@@ -251,6 +251,15 @@ def source(parts: Sequence[Part], columns: Sequence[TargetColumn], *, deletes: b
     return "\n    UNION ALL ".join(selects)
 
 
+def recast(source: str, kinds: Sequence[tuple[str, str]], *, deletes: bool) -> str:
+    """Return a source whose columns are of other types: for each, what it is and has to be."""
+    values = [
+        f"{MIGRATIONS.get(pair, '{}').replace('{}', f'c{index}')} AS c{index}"
+        for index, pair in enumerate(kinds)
+    ]
+    return f"SELECT {', '.join([*values, *([DELETED] if deletes else [])])} FROM (\n    {source})"
+
+
 def bounded(keys: Sequence[TargetColumn], bounds: Sequence[Bound | None]) -> list[str]:
     """Return what the keys of the rows in question are between, as literals prune partitions."""
     found = []

@@ -55,14 +55,21 @@ WAITING_BYTES_MAX: Final = 32 * 1024 * 1024
 
 
 class Work(BaseModel):
-    """What is left to do of a transaction for one binding, as the state keeps it."""
+    """What is left to do of a transaction for one binding, as the state keeps it.
+
+    `source` is the part of the script that selects what is staged, as values of `types`, those of
+    the table's columns in their order; `widened` are the columns that get another type before.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     transaction: str
     script: str
+    source: str
+    types: dict[str, str]
     tables: tuple[str, ...]
+    deletes: bool = False
     widened: dict[str, str] = {}
 
 
@@ -305,6 +312,9 @@ class BigQueryTransactor:
         return Work(
             transaction=name,
             script=statements.once(marks, once, statement),
+            source=staged,
+            types={column.name: column.type.sql for column in into.columns},
+            deletes=storing.deletes,
             tables=tuple(part.table for part in rows.parts),
             widened=storing.widened,
         )
@@ -325,10 +335,21 @@ class BigQueryTransactor:
         verb = f"store rows into table {storing.name!r}"
         if work.widened:
             self._widen(storing, work.widened)
-        self._service.query(work.transaction, verb, work.script, connector="materialize-bigquery")
+        script = self._fitting(storing, work)
+        self._service.query(work.transaction, verb, script, connector="materialize-bigquery")
         failpoint("materialize-bigquery.ran")
         for table in work.tables:
             self._service.forget_table(table)
+
+    def _fitting(self, storing: Storing, work: Work) -> str:
+        """Return the script for the table as it is: another shard may have widened a column."""
+        [there] = existing_tables(self._service, [storing.into.path])
+        now = {column.name: column.type for column in (there.columns if there else ())}
+        if all(now.get(name, sql) == sql for name, sql in work.types.items()):
+            return work.script
+        kinds = {name: (sql, now.get(name, sql)) for name, sql in work.types.items()}
+        source = statements.recast(work.source, list(kinds.values()), deletes=work.deletes)
+        return work.script.replace(work.source, source)
 
     def _widen(self, storing: Storing, widened: Mapping[str, str]) -> None:
         """Give columns the types that what is staged needs; nothing where they have them."""

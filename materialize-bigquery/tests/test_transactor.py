@@ -185,6 +185,22 @@ def test_a_column_becomes_wider_with_the_first_value_that_needs_it(name, dataset
     assert set(texts) == shown
 
 
+def test_what_a_shard_staged_fits_a_column_that_another_one_widened(dataset):
+    at = dataset.field("v", "string", "null", format="time")
+    binding = dataset.binding(values=[at])
+    dataset.create(binding)
+    opened = dataset.opened
+    with opened(binding, shard=LOW, hardDelete=True) as low, opened(binding, shard=HIGH) as high:
+        low.store(dataset.stores((1, "10:00:00Z"), exists=True))
+        from_low = low.staged()
+        high.store(dataset.stores((2, "10:00:00+02:00")))
+        high.apply(high.staged())
+        low.apply(from_low)
+        low.store(dataset.stores((3, "11:00:00Z")))
+        low.apply(low.staged())
+    assert ids(dataset) == [(1, "10:00:00Z"), (2, "10:00:00+02:00"), (3, "11:00:00Z")]
+
+
 def test_a_key_that_fits_no_column_is_looked_up_in_vain_and_refused(dataset):
     day = dataset.field("id", "string", key=True, format="date")
     binding = dataset.binding(keys=[day])

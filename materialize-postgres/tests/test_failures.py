@@ -41,7 +41,8 @@ def small_disk(folder: Path):
     try:
         yield
     finally:
-        subprocess.run(["umount", folder], check=True)
+        # Lazily: a process of the server may hold a file for a moment that is gone already.
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def stores_until_it_fails(database, binding) -> None:

@@ -5,12 +5,19 @@ import sys
 
 import msgspec
 import pytest
+from test_contract import subject
 
 from estuary_cdk.materialize.runner import serve
 from estuary_cdk.protocol.codec import encode_json
 from estuary_cdk.protocol.materialize import MaterializationSpec
 from estuary_cdk.testing.connector_process import ConnectorProcess, Died
-from estuary_cdk.testing.materialize_runtime import BindingModel, MaterializeRuntime, Recovery
+from estuary_cdk.testing.materialize_crashes import survives
+from estuary_cdk.testing.materialize_runtime import (
+    BindingModel,
+    Crash,
+    MaterializeRuntime,
+    Recovery,
+)
 from estuary_cdk.testing.selection import collection, optional, required
 from materialize_bigquery import materialization
 
@@ -83,6 +90,14 @@ async def test_killed_anywhere_it_stores_everything_exactly_once(moment: str, da
         await run(connector(moment), recovery, spec)
     await run(connector(), recovery, spec)
     require_exactly_once(dataset)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("boundary", range(3, 21, 2))
+async def test_killed_at_a_message_and_again_it_ends_where_it_would_have(boundary: int, dataset):
+    """A part of what the contract asks of faster destinations."""
+    late = boundary % 4 == 1
+    assert not await survives(subject(dataset, hard_deletes=True), Crash(boundary, late))
 
 
 @pytest.mark.crash

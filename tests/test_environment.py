@@ -16,7 +16,7 @@ PYTHON = """\
 #!/usr/bin/env bash
 said="$*"
 case "$said" in
-  "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  "-m venv --clear .venv") rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
   *" uv") [ -z "$NO_UV" ] && printf '%s' "$UV" >.venv/bin/uv && chmod +x .venv/bin/uv ;;
   bin/uv-settings) [ -z "$PIP_KNOWS_MORE" ] && echo "$SETTINGS" ;;
   "-m pip install "*)
@@ -154,6 +154,13 @@ def test_an_installation_that_failed_is_a_sentence_and_tried_again(repository):
         "can't install the packages: pip said why above (is the package index reachable?)"
     )
     assert repository.ensure("run") == by_uv(RUN)
+
+
+def test_an_environment_whose_making_was_cut_off_is_made_anew(repository):
+    (repository.root / ".venv/bin").mkdir(parents=True)
+    (repository.root / ".venv/bin/python").write_text("#!/bin/sh\nexit 1\n")
+    (repository.root / ".venv/bin/python").chmod(0o755)
+    assert repository.ensure("demo") == by_uv(DEMO)
 
 
 @pytest.mark.parametrize(("command", "kind"), [("demo", "demo"), ("spec", "run"), ("", "run")])

@@ -35,8 +35,6 @@ log = get_logger(__name__)
 FEEDBACK_S: Final = 5.0
 STREAMING_SINCE: Final = 140000
 BATCH_BYTES: Final = 1 << 20
-HELPED_BATCH_BYTES: Final = 4 << 20
-"""Two processes wait for each other at the end of a batch."""
 POLL_S: Final = 0.1
 WAKE_S: Final = 0.02
 WAKES_MAX: Final = 3
@@ -190,8 +188,7 @@ class Stream:
         started = self._control.clock.monotonic()
         self._wake(source, received)
         size = sum(map(len, received))
-        size_max = BATCH_BYTES if self._decoder.helper is None else HELPED_BATCH_BYTES
-        while not source.ended and size < size_max:
+        while not source.ended and size < BATCH_BYTES:
             messages = source.receive(0.0 if received else POLL_S)
             if not messages:
                 break

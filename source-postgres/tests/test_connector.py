@@ -5,7 +5,7 @@ import pytest
 
 from estuary_cdk.errors import ConfigError, TransientError
 from estuary_cdk.testing.runtime import after_checkpoints, reduced
-from source_postgres import beside, catching_up, changes, opening, stream
+from source_postgres import beside, catching_up, changes, opening, pgoutput, stream
 
 
 def rows(source, table: str) -> dict[str, dict]:
@@ -377,6 +377,7 @@ def helped(monkeypatch) -> None:
     monkeypatch.setattr(opening, "CATCH_UP_BYTES_MIN", 1)
     monkeypatch.setattr(opening, "HELPED_BYTES_MIN", 1)
     monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _: range(2))
+    monkeypatch.setattr(pgoutput, "DECODE_BYTES", 1000)
     monkeypatch.setattr(changes, "SHARED_MIN", 1)
     monkeypatch.setattr(changes, "ASKED_TASKS", 1)
     launch = beside.launched

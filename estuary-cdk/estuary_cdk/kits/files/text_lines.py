@@ -36,7 +36,16 @@ class TextLines:
         self._open_bytes = 0
 
     def feed(self, block: bytes) -> list[bytes]:
-        *lines, rest = self._utf8.feed(block).split(b"\n")
+        return self._cut(self._utf8.feed(block))
+
+    def finish(self) -> list[bytes]:
+        lines = self._cut(self._utf8.finish())
+        last = b"".join(self._open)
+        self.count += bool(last)
+        return [*lines, last] if last else lines
+
+    def _cut(self, text: bytes) -> list[bytes]:
+        *lines, rest = text.split(b"\n")
         if lines:
             lines[0] = b"".join((*self._open, lines[0]))
             self._open, self._open_bytes = [], 0
@@ -47,11 +56,6 @@ class TextLines:
             reason = f"the line is longer than {LINE_BYTES_MAX} bytes"
             raise unreadable(self._file, self.count + 1, 1, reason)
         return lines
-
-    def finish(self) -> list[bytes]:
-        last = b"".join((*self._open, self._utf8.finish()))
-        self.count += bool(last)
-        return [last] if last else []
 
 
 class PlainLines:

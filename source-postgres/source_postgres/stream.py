@@ -36,6 +36,8 @@ FEEDBACK_S: Final = 5.0
 STREAMING_SINCE: Final = 140000
 BATCH_BYTES: Final = 1 << 20
 POLL_S: Final = 0.1
+HELPED_CORES_MIN: Final = 3
+"""Two are busy already, if the server is on this machine: with one, and we with the other."""
 WAKE_S: Final = 0.02
 WAKES_MAX: Final = 3
 """How often a stream that has gone quiet is woken, and after which time."""
@@ -124,7 +126,7 @@ class Stream:
 
         Until then, `helped` by another process, where there is a core for it.
         """
-        if helped and len(os.sched_getaffinity(0)) > 1:
+        if helped and len(os.sched_getaffinity(0)) >= HELPED_CORES_MIN:
             with suppress(OSError):
                 self._helper = self._decoder.helper = beside.launched()
         connection = connect(self._config, replication=True, walsender=False)

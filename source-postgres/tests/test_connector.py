@@ -376,7 +376,7 @@ def helped(monkeypatch) -> None:
     """Have backlogs decoded with a process's help, however small."""
     monkeypatch.setattr(opening, "CATCH_UP_BYTES_MIN", 1)
     monkeypatch.setattr(opening, "HELPED_BYTES_MIN", 1)
-    monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _: range(2))
+    monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _: range(3))
     monkeypatch.setattr(pgoutput, "DECODE_BYTES", 1000)
     monkeypatch.setattr(changes, "SHARED_MIN", 1)
     monkeypatch.setattr(changes, "ASKED_TASKS", 1)

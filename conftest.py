@@ -4,7 +4,6 @@ Properties are judged by what they find, never by how long they take. HYPOTHESIS
 them with twenty times as many examples.
 """
 
-import gc
 import os
 import sys
 
@@ -46,12 +45,6 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     if isinstance(val, bytes) and (len(val) > ID_BYTES_MAX or b"\0" in val):
         return argname
     return None
-
-
-def pytest_collection_finish() -> None:
-    """Leave what stays for ever, the tests themselves above all, to no search for garbage."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,26 +2,21 @@
 
     python -m source_postgres.reader
 
-What it is told comes on stdin, what it answers goes to stdout, both pickled. It begins with a True,
-and answers the parameters of a connection with another, a chunk to read with its parts and a None,
-changes to decode with what became of them. An error that is answered ends the conversation. STOP
-breaks off what is under way. The end of stdin, which is also that of a connector that was killed,
-ends the process whatever it does. Signals that a terminal or a supervisor sends to all processes
-are left to the connector.
+It begins with a True, and answers the parameters of a connection with another, a chunk to read with
+its parts and a None, changes to decode with what became of them. An error that is answered ends the
+conversation. STOP breaks off what is under way. The end of the connector ends the process, too,
+whatever it does.
 """
 
-import gc
-import os
-import pickle
 import queue
-import signal
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from estuary_cdk import logs
 from estuary_cdk.failpoints import failpoint
+from estuary_cdk.transport import Asked
 from source_postgres.changes import helped
 
 if TYPE_CHECKING:
@@ -31,8 +26,6 @@ if TYPE_CHECKING:
 
 STOP: Final = "stop"
 CANCEL_TIMEOUT_S: Final = 5.0
-# See `estuary_cdk.process`, which takes a while to load, as does a driver that may not be needed.
-COLLECTOR_THRESHOLDS: Final = (100_000, 20, 100)
 
 log = logs.get_logger(__name__)
 
@@ -40,19 +33,16 @@ log = logs.get_logger(__name__)
 class Reader:
     """Answers on a thread of its own, while whoever made it listens."""
 
-    def __init__(self, answers: BinaryIO) -> None:
-        self._answers = answers
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._answer = asked.answer
         self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._connection: Connection[Any] | None = None
 
-    def listen(self, asked: BinaryIO) -> None:
+    def listen(self) -> None:
         """Take what is asked until there is nothing more, or until told to stop."""
         threading.Thread(target=self._answer_all, daemon=True).start()
-        while True:
-            try:
-                told = pickle.load(asked)  # noqa: S301 - the connector is who started us
-            except EOFError:
-                return
+        for told in self._asked.told():
             if told == STOP:
                 self._cancel()
                 return
@@ -84,7 +74,7 @@ class Reader:
             self._answer(error)
 
     def _connect(self, parameters: dict[str, Any]) -> None:
-        import psycopg
+        import psycopg  # It takes a while to load, and may not be needed.
 
         self._connection = psycopg.connect(**parameters)
         self._answer(True)
@@ -98,22 +88,11 @@ class Reader:
             failpoint("reader.part")
         self._answer(None)
 
-    def _answer(self, answer: object) -> None:
-        pickle.dump(answer, self._answers, pickle.HIGHEST_PROTOCOL)
-        self._answers.flush()
-
 
 def main() -> None:
     """Serve whoever started this process."""
-    for ignored in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ignored, signal.SIG_IGN)
     logs.configure()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
-    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # Whoever prints, prints to stderr.
-    os.dup2(2, 1)
-    Reader(answers).listen(asked)
+    Reader(Asked()).listen()
     sys.exit(0)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -74,7 +75,7 @@ async def test_small_tables_are_read_without_a_process(source, monkeypatch):
 
 async def test_where_no_process_can_be_all_is_read_here(source, monkeypatch):
     monkeypatch.setattr(scanning, "PROCESS_ROWS_MIN", -1)
-    monkeypatch.setattr(scanning.beside.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     source.run(
         "create table t (id int primary key)", "insert into t select generate_series(1, 500)"
     )
@@ -124,7 +125,7 @@ def test_a_process_that_is_killed_is_a_reason_to_try_again(source, chunk):
     with reader(source) as process:
         assert [part.rows for part in process.scanned(chunk)] == [1]
         psutil.Process(process.pid).kill()
-        with pytest.raises(TransientError, match="the connector's own was killed by signal 9"):
+        with pytest.raises(TransientError, match="beside our own was killed by signal 9"):
             list(process.scanned(chunk))
 
 
@@ -222,6 +223,6 @@ async def test_a_process_killed_in_the_middle_ends_the_connector_which_goes_on_l
         said = last_words(connector)
     assert connector.wait(END_S) == 1
     last = msgspec.json.decode(said.splitlines()[-1])["message"]
-    assert last.startswith("can't read rows: the process that decodes beside")
+    assert last.startswith("can't read rows: the process that does so beside")
     assert large.run() == 0
     assert len(large.documents[0]) == MANY

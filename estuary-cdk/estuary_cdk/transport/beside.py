@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
 from estuary_cdk.errors import TransientError
+from estuary_cdk.transport.pipes import widen
 
 END_TIMEOUT_S: Final = 10.0
 # See `estuary_cdk.process`, which takes a while to load.
@@ -39,6 +40,10 @@ class Beside:
             stdout=subprocess.PIPE,
             env=environment,
         )
+        for pipe in (self._process.stdin, self._process.stdout):
+            # So that neither waits for the other in the middle of what it says.
+            assert pipe is not None, "it was made with pipes"
+            widen(pipe.fileno())
 
     @property
     def pid(self) -> int:

@@ -5,16 +5,15 @@ and the mode belongs to the open file, so it would leak to the shell that shares
 """
 
 import asyncio
-import fcntl
 import os
 import sys
 from contextlib import suppress
 from typing import Final
 
 from estuary_cdk.errors import RemoteProtocolError
+from estuary_cdk.transport.pipes import widen
 from estuary_cdk.transport.thread import Thread
 
-PIPE_BYTES: Final = 1 << 20
 # What becomes of a block is ten times its size, and should stay in the processor's caches.
 BLOCK_BYTES_MAX: Final = 256 << 10
 LINE_BYTES_MAX: Final = 256 << 20
@@ -31,7 +30,7 @@ class FdReader:
         self._rest: list[bytes] = []
         self._rest_bytes = 0
         self._closed = False
-        _widen(fd)
+        widen(fd)
 
     async def read(self) -> bytes:
         """See `Reader.read`."""
@@ -79,7 +78,7 @@ class FdWriter:
         self._thread = Thread(f"writer of fd {fd}")
         self._pending: asyncio.Future[None] | None = None
         self._closed = False
-        _widen(fd)
+        widen(fd)
 
     async def write(self, block: bytes) -> None:
         """See `Writer.write`."""
@@ -115,12 +114,6 @@ class FdWriter:
         view = memoryview(block)
         while view:
             view = view[os.write(self._fd, view) :]
-
-
-def _widen(fd: int) -> None:
-    """Let a pipe hold a whole block, so that both ends work in larger strides."""
-    with suppress(OSError, AttributeError):
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def claim_stdio() -> tuple[FdReader, FdWriter]:

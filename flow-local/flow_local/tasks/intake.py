@@ -24,6 +24,8 @@ PORTION_DOCUMENTS_MAX: Final = 150_000
 PORTION_S_MAX: Final = 30.0
 APART_BYTES_MIN: Final = 4 << 20
 PROCESSORS: Final = os.cpu_count() or 1
+# On two, which the connectors and all else need already, it brought nothing.
+APART_PROCESSORS_MIN: Final = 3
 
 
 @dataclass(slots=True)
@@ -74,7 +76,11 @@ class Intake:
         `last` is the one before it.
         """
         # A process apart is worth its start where there is much, as mostly where there was much.
-        apart = last is not None and PROCESSORS > 1 and _held_bytes(last) >= APART_BYTES_MIN
+        apart = (
+            last is not None
+            and PROCESSORS >= APART_PROCESSORS_MIN
+            and _held_bytes(last) >= APART_BYTES_MIN
+        )
         prepared = self._exchange.prepared(max_keys, apart=apart)
         return Portion(prepared, dict(self._offsets), [0] * len(self._sources))
 

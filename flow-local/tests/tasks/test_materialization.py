@@ -312,7 +312,7 @@ async def test_large_transactions_are_gathered_apart_and_survive_the_death_of_th
 ):
     monkeypatch.setattr(intake, "APART_BYTES_MIN", 1)
     monkeypatch.setattr(intake, "PORTION_DOCUMENTS_MAX", 500)
-    monkeypatch.setattr(intake, "PROCESSORS", 2)
+    monkeypatch.setattr(intake, "PROCESSORS", 3)
     documents = [{"id": n, "n": 1, "pad": "x" * 900} for n in range(6_000)]
     await publish(*documents)  # Several blocks of the journal, one of which isn't cut.
     task = stage.materialization_task(config, schema=MERGE)

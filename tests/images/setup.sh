@@ -8,9 +8,11 @@ set -euo pipefail
 
 SUITE=bookworm
 MIRROR="${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
-BASE="localhost/flow-local/python-base:$SUITE"
+# Another one whenever what it holds becomes another.
+REVISION=2
+BASE="localhost/flow-local/python-base:$SUITE-$REVISION"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/flow-local"
-archive="$cache/python-base-$SUITE.tar"
+archive="$cache/python-base-$SUITE-$REVISION.tar"
 
 unavailable() {
   printf "can't test images: %s\n" "$*" >&2
@@ -42,7 +44,7 @@ base_archive() {
   command -v mmdebstrap >/dev/null || installs mmdebstrap
   for each in man doc locale; do without+=("--dpkgopt=path-exclude=/usr/share/$each/*"); done
   TMPDIR=$(workplace) mmdebstrap --quiet --variant=essential \
-    --include=python3,python3-venv,ca-certificates --dpkgopt=force-unsafe-io "${without[@]}" \
+    --include=python3,python3-venv,ca-certificates,libstdc++6 --dpkgopt=force-unsafe-io "${without[@]}" \
     "$SUITE" "$archive.part.tar" "$MIRROR" >&2
   mv "$archive.part.tar" "$archive"
 }

@@ -177,8 +177,9 @@ class _Session:
         intake, changes = self._intake, self._world.collections.changes
         while not (done.done() or intake.is_outdated() or intake.is_full(portion)):
             version = changes.version
-            if not await intake.turn(portion) and version == changes.version:
-                await _first(done, changes.since(version))
+            if await intake.turn(portion) or done.done():  # It may be done by now.
+                continue
+            await _first(done, changes.since(version))
 
     async def _gather(self, portion: Portion) -> None:
         """Read documents and load their keys; leaves it empty when there won't be any.

@@ -307,6 +307,23 @@ async def _rows(table):
         return {}
 
 
+async def test_a_commit_that_is_made_while_the_next_is_looked_for_is_not_waited_for_again(
+    stage, publish, table, config, monkeypatch
+):
+    turn = intake.Intake.turn
+
+    async def slow(self, portion) -> bool:
+        found = await turn(self, portion)
+        await asyncio.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(intake.Intake, "turn", slow)
+    await publish({"id": 1, "n": 1})
+    async with asyncio.timeout(HANGS_S):
+        await stage.run(stage.materialization_task(config, schema=MERGE))
+    assert table() == {(0, 1): {"id": 1, "n": 1}}
+
+
 async def test_large_transactions_are_gathered_apart_and_survive_the_death_of_that_process(
     stage, publish, table, config, monkeypatch
 ):

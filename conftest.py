@@ -5,6 +5,7 @@ them with twenty times as many examples.
 """
 
 import os
+import signal
 import sys
 
 import pytest
@@ -38,6 +39,8 @@ sys.dont_write_bytecode = False
 if os.environ.get("SSL_CERT_FILE") not in {None, os.devnull}:
     os.environ.setdefault("CA_BUNDLE", os.environ["SSL_CERT_FILE"])  # For images that are built.
 os.environ["SSL_CERT_FILE"] = os.devnull
+# Whoever starts tests in the background may ignore Ctrl-C, which our processes would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -31,31 +31,17 @@ import msgspec
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from postgres_destination import FIELDS, ROWS_PER_TRANSACTION
 
 from estuary_cdk.materialize.runner import serve
 from estuary_cdk.testing.bigquery import BigQuery, bigquery
 from estuary_cdk.testing.materialize_runtime import BindingModel, MaterializeRuntime
-from estuary_cdk.testing.selection import collection, optional, required
+from estuary_cdk.testing.selection import collection
 from materialize_bigquery import materialization
 
 PROJECT, DATASET = "bench", "bench"
 CONNECTOR = (sys.executable, "-m", "materialize_bigquery")
-ROWS_PER_TRANSACTION = 100_000
 ROWS_AT_ONCE = 10_000
-FIELDS = {
-    "id": required("integer"),
-    "qty": required("integer"),
-    "price": required("string", format="number"),
-    "title": required("string"),
-    "created_at": required("string", format="date-time"),
-    "active": required("boolean"),
-    "attrs": required("array", "boolean", "integer", "null", "number", "object", "string"),
-    "uid": required("string", format="uuid"),
-    "score": required("number"),
-    "day": required("string", format="date"),
-    "payload": required("string", content_encoding="base64"),
-    "note": optional("string", "null"),
-}
 COLUMNS = {
     "id": ("INTEGER", pa.int64()),
     "qty": ("INTEGER", pa.int64()),

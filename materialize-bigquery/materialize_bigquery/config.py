@@ -8,13 +8,11 @@ from pydantic import ConfigDict, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from estuary_cdk.config import EndpointConfig, ResourceConfig, Secret, Settings, setting
+from estuary_cdk.kits.sql import settings
 from estuary_cdk.materialize import Path, SyncSchedule
 from estuary_cdk.protocol.flow import SerPolicy
 from materialize_bigquery.names import APPLIED, table_name
 
-TRUNCATION: Final = SerPolicy(
-    str_truncate_after=1 << 16, nested_obj_truncate_after=1000, array_truncate_after=1000
-)
 CLUSTERING_MAX: Final = 4
 _DATASET: Final = r"^[A-Za-z0-9_]{1,1024}$"
 
@@ -172,19 +170,8 @@ Partitioning = Unparted | TimePartitioning | RangePartitioning
 class Advanced(Settings):
     """Settings that few need."""
 
-    no_flow_document: bool = setting(
-        default=False,
-        title="Exclude Flow Document",
-        description="Leave the whole document out of the tables. It is then made of its "
-        "properties' columns wherever it is needed, so that all of them become columns.",
-    )
-    truncate_fields: bool = setting(
-        default=False,
-        alias="truncateFields",
-        title="Truncate Fields",
-        description="Shorten strings of more than 64 KiB, and arrays and objects of more than "
-        "1000 items.",
-    )
+    no_flow_document: bool = settings.no_flow_document()
+    truncate_fields: bool = settings.truncate_fields()
     api_endpoint: str | None = setting(
         None,
         title="API Endpoint",
@@ -248,13 +235,7 @@ class Config(EndpointConfig):
         title="Staging",
         description="Where files wait to be loaded: none is needed.",
     )
-    schedule: SyncSchedule | None = setting(
-        None,
-        alias="syncSchedule",
-        title="Sync Schedule",
-        description="When to update the tables, where that isn't as soon as there is something "
-        "to do.",
-    )
+    schedule: SyncSchedule | None = settings.sync_schedule()
     advanced: Advanced = setting(
         default_factory=Advanced,
         title="Advanced Options",
@@ -275,7 +256,7 @@ class Config(EndpointConfig):
     @property
     def truncation(self) -> SerPolicy | None:
         """What the runtime is to shorten."""
-        return TRUNCATION if self.advanced.truncate_fields else None
+        return settings.TRUNCATION if self.advanced.truncate_fields else None
 
 
 def _older_spec(config: dict[str, Any]) -> dict[str, Any]:
@@ -329,13 +310,7 @@ class Resource(ResourceConfig):
         description="The fields by which the table is sorted when it is created, at most four. "
         "Those of the key when left out.",
     )
-    adopt_existing: bool = setting(
-        default=False,
-        alias="allowExistingTable",
-        title="Allow Existing Table",
-        description="Write into a table that is there already and isn't of this task. Its rows "
-        "are updated by key, so its key must be unique.",
-    )
+    adopt_existing: bool = settings.adopt_existing()
 
     @field_validator("table")
     @classmethod

@@ -1,6 +1,6 @@
 """What a user configures: a database for the task, a table for each binding."""
 
-from typing import Any, Final
+from typing import Any
 
 from pydantic import field_validator, model_validator
 
@@ -14,32 +14,18 @@ from estuary_cdk.kits.postgres import (
     credentials_setting,
     with_credentials,
 )
+from estuary_cdk.kits.sql import settings
 from estuary_cdk.kits.sql.statements import CHECKPOINTS
 from estuary_cdk.kits.tunnel import NetworkTunnel, network_tunnel_setting
 from estuary_cdk.materialize import SyncSchedule
 from estuary_cdk.protocol.flow import SerPolicy
 
-TRUNCATION: Final = SerPolicy(
-    str_truncate_after=1 << 16, nested_obj_truncate_after=1000, array_truncate_after=1000
-)
-
 
 class Advanced(TlsSettings):
     """Settings that few need."""
 
-    no_flow_document: bool = setting(
-        default=False,
-        title="Exclude Flow Document",
-        description="Leave the whole document out of the tables. It is then made of its "
-        "properties' columns wherever it is needed, so that all of them become columns.",
-    )
-    truncate_fields: bool = setting(
-        default=False,
-        alias="truncateFields",
-        title="Truncate Fields",
-        description="Shorten strings of more than 64 KiB, and arrays and objects of more than "
-        "1000 items.",
-    )
+    no_flow_document: bool = settings.no_flow_document()
+    truncate_fields: bool = settings.truncate_fields()
     enum_types: bool = setting(
         default=True,
         alias="enumTypes",
@@ -73,13 +59,7 @@ class Config(EndpointConfig):
         description="Delete the row of a deleted document. By default the row stays and says so "
         'in its column "_meta/op".',
     )
-    schedule: SyncSchedule | None = setting(
-        None,
-        alias="syncSchedule",
-        title="Sync Schedule",
-        description="When to update the tables, where that isn't as soon as there is something "
-        "to do.",
-    )
+    schedule: SyncSchedule | None = settings.sync_schedule()
     network_tunnel: NetworkTunnel | None = network_tunnel_setting()
     advanced: Advanced = setting(
         default_factory=Advanced,
@@ -112,7 +92,7 @@ class Config(EndpointConfig):
     @property
     def truncation(self) -> SerPolicy | None:
         """What the runtime is to shorten."""
-        return TRUNCATION if self.advanced.truncate_fields else None
+        return settings.TRUNCATION if self.advanced.truncate_fields else None
 
 
 class Resource(ResourceConfig):
@@ -144,13 +124,7 @@ class Resource(ResourceConfig):
         "indexes, grants.",
         multiline=True,
     )
-    adopt_existing: bool = setting(
-        default=False,
-        alias="allowExistingTable",
-        title="Allow Existing Table",
-        description="Write into a table that is there already and isn't of this task. Its rows "
-        "are updated by key, so its key must be unique.",
-    )
+    adopt_existing: bool = settings.adopt_existing()
 
     @field_validator("table")
     @classmethod

@@ -32,9 +32,8 @@ echo "uv from $UV_DEFAULT_INDEX: ${said##*constraints.txt }" >>log
 exit "${UV_STATUS:-0}"
 """
 DEMO = [
-    "-e ./estuary-cdk[postgres,ssh] -e ./flow-local",
-    "--no-deps -e ./source-http -e ./source-postgres -e ./materialize-sqlite"
-    " --requirement requirements-demo.txt",
+    "-e ./estuary-cdk[postgres,ssh] -e ./flow-local -e ./materialize-sqlite",
+    "--no-deps -e ./source-http -e ./source-postgres --requirement requirements-demo.txt",
 ]
 RUN = [
     "-e ./estuary-cdk -e ./flow-local -e ./source-new -e ./materialize-new",

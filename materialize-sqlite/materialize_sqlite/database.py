@@ -2,18 +2,31 @@
 
 Every write transaction is `BEGIN IMMEDIATE`: a process that will write says so first and waits its
 turn, so any number of processes may write to a file and never wait for each other in a circle.
+
+SQLite comes with the package `apsw`, the same version for everyone. A connection is opened without
+a mutex of its own: only the thread that opened it may use it, which is how a destination's contexts
+are entered, used and left. A process that has the file open here must not open it with Python's
+`sqlite3` too: that is a second copy of SQLite, and closing its file drops the locks of the first
+(https://www.sqlite.org/howtocorrupt.html, section 2.2.1).
 """
 
 import base64
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import apsw
 
 from estuary_cdk.errors import CdkError, ConfigError, DataError, TransientError, shortened
 from estuary_cdk.logs import get_logger
-from materialize_sqlite.dialect import BASE64_FUNCTION, DOUBLE_TEXT_FUNCTION
+from materialize_sqlite.dialect import (
+    BASE64_FUNCTION,
+    DOUBLE_TEXT_FUNCTION,
+    TEXT_FUNCTION,
+    UTF8_FUNCTION,
+)
 
 log = get_logger(__name__)
 
@@ -21,27 +34,28 @@ LOCK_WAIT_S: Final = 10.0
 LOCK_WAITS_MAX: Final = 30
 CACHE_KIB: Final = 32 * 1024
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
-SQLITE_MIN: Final = (3, 35, 0)
+
+_FLAGS: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
 
 _DISK = "nothing of the transaction was committed; free some space and start again"
 # By primary result code: what happened, what to do. https://www.sqlite.org/rescode.html
 _REASONS: Final[dict[int, tuple[str, str]]] = {
-    sqlite3.SQLITE_FULL: ("the disk is full", _DISK),
-    sqlite3.SQLITE_IOERR: ("the disk failed to read or write", "check the disk and its free space"),
-    sqlite3.SQLITE_READONLY: (
+    apsw.SQLITE_FULL: ("the disk is full", _DISK),
+    apsw.SQLITE_IOERR: ("the disk failed to read or write", "check the disk and its free space"),
+    apsw.SQLITE_READONLY: (
         "the file or its directory can't be written",
         "SQLite writes the file and two more beside it; allow both to this user",
     ),
-    sqlite3.SQLITE_PERM: ("access is denied", "allow this user to read and write the file"),
-    sqlite3.SQLITE_NOTADB: (
+    apsw.SQLITE_PERM: ("access is denied", "allow this user to read and write the file"),
+    apsw.SQLITE_NOTADB: (
         "the file isn't a SQLite database",
         "name another file, or one that doesn't exist yet",
     ),
-    sqlite3.SQLITE_CORRUPT: (
+    apsw.SQLITE_CORRUPT: (
         "the file is damaged",
         "restore it from a copy, or name a new file and backfill all bindings",
     ),
-    sqlite3.SQLITE_CANTOPEN: (
+    apsw.SQLITE_CANTOPEN: (
         "the file can't be opened",
         "check that it is a file and that this user may read and write it",
     ),
@@ -49,11 +63,12 @@ _REASONS: Final[dict[int, tuple[str, str]]] = {
 
 _TWICE = "a row with this key was written by something else; backfill the binding"
 _OTHERS = "a constraint of the table forbids the row; drop the constraint"
+# By extended result code.
 _CONSTRAINTS: Final = {
-    "SQLITE_CONSTRAINT_PRIMARYKEY": _TWICE,
-    "SQLITE_CONSTRAINT_ROWID": _TWICE,
-    "SQLITE_CONSTRAINT_NOTNULL": "the column may not be null; start the task again, which allows "
-    "it where the collection's schema does",
+    apsw.SQLITE_CONSTRAINT_PRIMARYKEY: _TWICE,
+    apsw.SQLITE_CONSTRAINT_ROWID: _TWICE,
+    apsw.SQLITE_CONSTRAINT_NOTNULL: "the column may not be null; start the task again, which "
+    "allows it where the collection's schema does",
 }
 
 
@@ -62,31 +77,38 @@ def reasons(path: str, verb: str = "write") -> Iterator[None]:
     """Turn what SQLite raises inside into an error for the one who can act on it."""
     try:
         yield
-    except sqlite3.Error as error:
+    except apsw.Error as error:
         raise _translated(error, path, verb) from error
 
 
-def _translated(error: sqlite3.Error, path: str, verb: str) -> CdkError | sqlite3.Error:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+def result_code(error: apsw.Error) -> int:
+    """Return SQLite's primary result code, 0 for what apsw itself raises."""
+    code: int = getattr(error, "result", 0)
+    return code
+
+
+def _translated(error: apsw.Error, path: str, verb: str) -> CdkError | apsw.Error:
+    code = result_code(error)
     what = f"can't {verb} database {path!r}"
     if code in _REASONS:
         reason, hint = _REASONS[code]
         return ConfigError(f"{what}: {reason}", hint=hint, path=path)
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+    if code in {apsw.SQLITE_BUSY, apsw.SQLITE_LOCKED}:
         return TransientError(
             f"{what}: another process holds its lock",
             hint="end what writes to the file, or leaves a transaction open, and start again",
             path=path,
         )
-    if code == sqlite3.SQLITE_CONSTRAINT:
-        return DataError(f"{what}: {error}", hint=_CONSTRAINTS.get(error.sqlite_errorname, _OTHERS))
-    if code == sqlite3.SQLITE_TOOBIG:
+    if code == apsw.SQLITE_CONSTRAINT:
+        hint = _CONSTRAINTS.get(getattr(error, "extendedresult", code), _OTHERS)
+        return DataError(f"{what}: {error}", hint=hint)
+    if code == apsw.SQLITE_TOOBIG:
         return DataError(f"{what}: a value is longer than SQLite allows, a billion bytes")
-    if code == sqlite3.SQLITE_ERROR and "no such table" in str(error).lower():
+    if code == apsw.SQLITE_ERROR and "no such table" in str(error).lower():
         return ConfigError(
             f"{what}: {error}", hint="it was dropped; start the task again, which creates it"
         )
-    if code == sqlite3.SQLITE_ERROR and "no column named" in str(error).lower():
+    if code == apsw.SQLITE_ERROR and "no column named" in str(error).lower():
         return ConfigError(
             f"{what}: {error}", hint="it was dropped; start the task again, which adds it"
         )
@@ -94,19 +116,14 @@ def _translated(error: sqlite3.Error, path: str, verb: str) -> CdkError | sqlite
 
 
 @contextmanager
-def database(path: str) -> Iterator[sqlite3.Connection]:
+def database(path: str) -> Iterator[apsw.Connection]:
     """Open the file, creating it when missing; what isn't committed at the end is rolled back.
 
     Raises ConfigError for a file that can't be opened or isn't a database.
     """
-    if sqlite3.sqlite_version_info < SQLITE_MIN:
-        raise ConfigError(
-            f"can't use SQLite {sqlite3.sqlite_version}: 3.35 or later is needed",
-            hint="use a newer Python",
-        )
     _check_place(path)
     with reasons(path, "open"):
-        db = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
+        db = apsw.Connection(path, flags=_FLAGS)
     try:
         with reasons(path, "open"):
             _prepared(db)
@@ -134,38 +151,40 @@ def _check_place(path: str) -> None:
         raise ConfigError(f"can't open database {shortened(path)}: {error.strerror}") from error
 
 
-def _prepared(db: sqlite3.Connection) -> None:
+def _prepared(db: apsw.Connection) -> None:
+    db.set_busy_timeout(round(LOCK_WAIT_S * 1000))
     db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    [mode] = db.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":
+    if db.pragma("journal_mode") != "wal":
         # Where WAL isn't possible (a network share) the old journal is slower and just as safe.
-        db.execute("PRAGMA journal_mode = WAL").fetchone()
+        db.pragma("journal_mode", "wal")
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
-    db.create_function(BASE64_FUNCTION, 1, _base64, deterministic=True)
-    db.create_function(DOUBLE_TEXT_FUNCTION, 1, _double_text, deterministic=True)
+    for name, function in _FUNCTIONS.items():
+        db.create_scalar_function(name, _or_null(function), 1, deterministic=True)
 
 
-def _base64(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode()
+_FUNCTIONS: Final[dict[str, Callable[[Any], str | bytes]]] = {
+    BASE64_FUNCTION: lambda value: base64.b64encode(value).decode(),
+    DOUBLE_TEXT_FUNCTION: repr,
+    TEXT_FUNCTION: bytes.decode,
+    UTF8_FUNCTION: str.encode,
+}
 
 
-def _double_text(value: float | None) -> str | None:
-    return None if value is None else repr(value)
+def _or_null(function: Callable[[Any], str | bytes]) -> Callable[..., str | bytes | None]:
+    return lambda value: None if value is None else function(value)
 
 
-def begin(db: sqlite3.Connection) -> None:
+def begin(db: apsw.Connection) -> None:
     """Begin a transaction that writes, waiting for any other to end.
 
-    Raises sqlite3.OperationalError (SQLITE_BUSY) after `LOCK_WAITS_MAX` waits of `LOCK_WAIT_S`.
+    Raises apsw.Error (SQLITE_BUSY) after `LOCK_WAITS_MAX` waits of `LOCK_WAIT_S`.
     """
     for attempt in range(LOCK_WAITS_MAX):
         try:
             db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == (
-                LOCK_WAITS_MAX - 1
-            ):
+        except apsw.Error as error:
+            if result_code(error) != apsw.SQLITE_BUSY or attempt == LOCK_WAITS_MAX - 1:
                 raise
             log.warning("waiting for another process to end its transaction", waits=attempt + 1)
         else:
@@ -173,7 +192,7 @@ def begin(db: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: apsw.Connection) -> Iterator[None]:
     """Commit what is done inside, or roll all of it back if it raises."""
     begin(db)
     try:
@@ -182,3 +201,27 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a statement did, as drivers tell it."""
+
+    rowcount: int
+    cursor: apsw.Cursor
+
+    def fetchone(self) -> Any:
+        """Return the next row, None after the last."""
+        return self.cursor.fetchone()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointing:
+    """A connection as the kit's checkpoints ask for it."""
+
+    db: apsw.Connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Done:
+        """Run one statement with parameters."""
+        cursor = self.db.execute(sql, parameters)
+        return Done(self.db.changes(), cursor)

@@ -8,7 +8,7 @@ affinity keeps text as it is, so whatever must keep its spelling has TEXT in the
 from dataclasses import replace
 from typing import Final
 
-from estuary_cdk.kits.sql import ANSI, ColumnType, Kind, TypeTable, readings
+from estuary_cdk.kits.sql import ANSI, ColumnType, Kind, Target, TypeTable, readings
 
 _INTEGER: Final = ColumnType("INTEGER", readings.INT64)
 _REAL: Final = ColumnType("REAL", readings.DOUBLE)
@@ -21,6 +21,12 @@ _DECIMAL: Final = ColumnType("NUMERIC TEXT", readings.PLAIN_TEXT)
 
 BASE64_FUNCTION: Final = "flow_base64"
 DOUBLE_TEXT_FUNCTION: Final = "flow_double_text"
+TEXT_FUNCTION: Final = "flow_text"
+UTF8_FUNCTION: Final = "flow_utf8"
+
+# How the bytes of a document go into a column of text, and how they are had back.
+_CASTS: Final = ("CAST({} AS TEXT)", "CAST({} AS BLOB)")
+_CONVERSIONS: Final = (f"{TEXT_FUNCTION}({{}})", f"{UTF8_FUNCTION}({{}})")
 
 # CAST gives 15 digits and printf not always the nearest: neither reads back as the same double.
 _SHORTEST: Final = f"{DOUBLE_TEXT_FUNCTION}({{}})"
@@ -76,7 +82,19 @@ SQLITE: Final = replace(
     integer="INTEGER",
     case_insensitive=True,
 )
-"""The dialect of SQLite 3.35 and later."""
+"""The dialect of SQLite."""
 
 WIDER: Final = {"INTEGER": _LONG_INTEGER, "REAL": _DECIMAL}
 """The type that holds what is beyond the range of another."""
+
+
+def with_plain_documents(into: Target, encoding: str) -> Target:
+    """Return a table whose documents come and go as bytes, which the driver needn't decode.
+
+    `encoding` is how the file keeps text. Where it isn't UTF-8, CAST would take the bytes for it.
+    """
+    if into.document is None:
+        return into
+    bind, fetch = _CASTS if encoding == "UTF-8" else _CONVERSIONS
+    kind = replace(into.document.type, bind=bind, fetch=fetch)
+    return replace(into, document=replace(into.document, type=kind))

@@ -6,11 +6,12 @@ triggers that people made on the table are made again; views go by name and stay
 table shuts out the task's older processes, whose rows belong to what was.
 """
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import assert_never
+
+import apsw
 
 from estuary_cdk.errors import ConfigError
 from estuary_cdk.failpoints import failpoint
@@ -32,7 +33,7 @@ from estuary_cdk.materialize import (
 )
 from estuary_cdk.materialize.changes import EMPTYING
 from materialize_sqlite.config import Config
-from materialize_sqlite.database import database, reasons, transaction
+from materialize_sqlite.database import Checkpointing, database, reasons, transaction
 from materialize_sqlite.dialect import SQLITE
 
 log = get_logger(__name__)
@@ -48,7 +49,7 @@ def connect(config: Config) -> Iterator["SqliteDestination"]:
 class SqliteDestination:
     """The file's tables, as the kit asks for them."""
 
-    def __init__(self, db: sqlite3.Connection, path: str) -> None:
+    def __init__(self, db: apsw.Connection, path: str) -> None:
         self._db = db
         self._path = path
         self.rules: Rules = SQLITE.rules()
@@ -79,7 +80,7 @@ class SqliteDestination:
         with reasons(self._path, "change"), _old_renaming(self._db), transaction(self._db):
             done = _applied(self._db, change)
             if isinstance(change, EMPTYING):
-                shut_out(self._db, SQLITE, change.binding.task)
+                shut_out(Checkpointing(self._db), SQLITE, change.binding.task)
             failpoint("materialize-sqlite.applying")
         failpoint("materialize-sqlite.applied")
         return ";\n".join(done) + ";"
@@ -102,14 +103,14 @@ def _folded(name: str) -> str:
     return name.encode().lower().decode()
 
 
-def _kinds(db: sqlite3.Connection, name: str) -> list[tuple[str, str]]:
+def _kinds(db: apsw.Connection, name: str) -> list[tuple[str, str]]:
     found = db.execute(
         "SELECT name, type FROM sqlite_master WHERE name = ? COLLATE NOCASE", (name,)
     )
     return list(found)
 
 
-def existing_table(db: sqlite3.Connection, name: str) -> Table | None:
+def existing_table(db: apsw.Connection, name: str) -> Table | None:
     """Return the table of a name, None if there is nothing.
 
     Raises ConfigError if something else has the name.
@@ -129,7 +130,7 @@ def existing_table(db: sqlite3.Connection, name: str) -> Table | None:
     return None
 
 
-def change_type(db: sqlite3.Connection, table: str, column: str, kind: str) -> None:
+def change_type(db: apsw.Connection, table: str, column: str, kind: str) -> None:
     """Give a column a type, inside the transaction at hand; it may be one of the key."""
     there = existing_table(db, table)
     if there is None:
@@ -142,7 +143,7 @@ def change_type(db: sqlite3.Connection, table: str, column: str, kind: str) -> N
         _rebuilt(db, there, {column: replace(before, type=kind)}, {column: expression})
 
 
-def _applied(db: sqlite3.Connection, change: Change) -> list[str]:
+def _applied(db: apsw.Connection, change: Change) -> list[str]:
     binding, path = change.binding, change.binding.path
     keys = [] if binding.delta_updates else [field.column for field in binding.keys]
     match change:
@@ -170,14 +171,14 @@ def _applied(db: sqlite3.Connection, change: Change) -> list[str]:
             assert_never(change)
 
 
-def _run(db: sqlite3.Connection, done: list[str]) -> list[str]:
+def _run(db: apsw.Connection, done: list[str]) -> list[str]:
     for statement in done:
         db.execute(statement)
     return done
 
 
 @contextmanager
-def _old_renaming(db: sqlite3.Connection) -> Iterator[None]:
+def _old_renaming(db: apsw.Connection) -> Iterator[None]:
     """Let views and triggers go by a table's name: renaming one in its place leaves them alone."""
     db.execute("PRAGMA legacy_alter_table = ON")
     try:
@@ -187,7 +188,7 @@ def _old_renaming(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _rebuilt(
-    db: sqlite3.Connection,
+    db: apsw.Connection,
     planned: Table,
     changed: Mapping[str, Column],
     casts: Mapping[str, str],
@@ -218,7 +219,7 @@ class _Described:
     default: str
 
 
-def _described(db: sqlite3.Connection, table: str) -> Iterator[_Described]:
+def _described(db: apsw.Connection, table: str) -> Iterator[_Described]:
     told = db.execute(
         'SELECT name, type, "notnull", dflt_value, hidden FROM pragma_table_xinfo(?)', (table,)
     ).fetchall()
@@ -229,10 +230,10 @@ def _described(db: sqlite3.Connection, table: str) -> Iterator[_Described]:
                 hint="drop that column; a view over the table serves as well",
             )
         clause = "" if default is None else f" DEFAULT ({default})"
-        yield _Described(Column(name, kind, nullable=not strict), clause)
+        yield _Described(Column(str(name), str(kind), nullable=not strict), clause)
 
 
-def _made_by_people(db: sqlite3.Connection, table: Table) -> list[str]:
+def _made_by_people(db: apsw.Connection, table: Table) -> list[str]:
     found = db.execute(
         "SELECT sql FROM sqlite_master WHERE tbl_name = ? COLLATE NOCASE "
         "AND type IN ('index', 'trigger') AND sql IS NOT NULL",
@@ -241,7 +242,7 @@ def _made_by_people(db: sqlite3.Connection, table: Table) -> list[str]:
     return [sql for (sql,) in found]
 
 
-def _made_again(db: sqlite3.Connection, made: Sequence[str]) -> list[str]:
+def _made_again(db: apsw.Connection, made: Sequence[str]) -> list[str]:
     """Make indexes and triggers again; one that no longer fits the table is told and left out."""
     done = []
     for sql in made:
@@ -249,7 +250,7 @@ def _made_again(db: sqlite3.Connection, made: Sequence[str]) -> list[str]:
         try:
             db.execute(sql)
             done.append(sql)
-        except sqlite3.OperationalError as error:
+        except apsw.SQLError as error:
             db.execute("ROLLBACK TO made_again")
             log.warning("an index or trigger no longer fits its table", sql=sql, reason=str(error))
         db.execute("RELEASE made_again")

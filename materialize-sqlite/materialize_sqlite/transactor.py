@@ -2,17 +2,19 @@
 
 Keys wait in memory, and in a temporary table beyond `KEYS_BYTES_MAX`, until the last transaction is
 committed; then they look up documents some hundred at a time. Rows are decoded some hundred at a
-time and inserted by statements of some dozen rows each: fewer, longer calls into SQLite leave the
-interpreter to whoever reads the next documents meanwhile.
+time and inserted by statements of ten rows each: longer calls into SQLite leave the interpreter to
+whoever reads the next documents meanwhile, and more parameters than that cost more to hand over.
+Documents come and go as the bytes they are: SQLite is told that they are text.
 """
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, compress, islice
 from operator import and_, not_
 from typing import Any, Final
+
+import apsw
 
 from estuary_cdk.errors import ContractError, DataError
 from estuary_cdk.failpoints import failpoint
@@ -31,8 +33,8 @@ from estuary_cdk.kits.sql.parts import chunks, selected
 from estuary_cdk.logs import get_logger
 from estuary_cdk.materialize import Binding, Keys, Loaded, Shard, Stores, Table
 from materialize_sqlite.config import Config, Resource
-from materialize_sqlite.database import begin, database, reasons, transaction
-from materialize_sqlite.dialect import SQLITE, WIDER
+from materialize_sqlite.database import Checkpointing, begin, database, reasons, transaction
+from materialize_sqlite.dialect import SQLITE, WIDER, with_plain_documents
 from materialize_sqlite.schema import change_type, existing_table
 
 log = get_logger(__name__)
@@ -40,8 +42,10 @@ log = get_logger(__name__)
 KEYS_BYTES_MAX: Final = 16 * 1024 * 1024
 KEYS_PER_LOAD: Final = 200
 ROWS_PER_CHUNK: Final = 500
-ROWS_PER_STATEMENT: Final = 50
-PARAMETERS_MAX: Final = 30_000  # SQLite allows 32,766
+# Of 2,000 columns at most, and SQLite allows 32,766 parameters.
+ROWS_PER_STATEMENT: Final = 10
+PARAMETERS_MAX: Final = 30_000
+_ROWS: Final = (1, ROWS_PER_STATEMENT)
 
 Row = tuple[Any, ...]
 
@@ -58,23 +62,22 @@ def open_transactor(
 class Storing:
     """What a binding's rows take: its table, its statements, its readers, its staged keys."""
 
-    def __init__(self, binding: Binding[Resource], existing: Table | None) -> None:
+    def __init__(self, binding: Binding[Resource], existing: Table | None, encoding: str) -> None:
         self.index = binding.index
         self.standard = not binding.delta_updates
         self.staged: list[bytes] = []
-        self.into_table(target(SQLITE, binding, existing))
+        self.into_table(with_plain_documents(target(SQLITE, binding, existing), encoding))
 
     def into_table(self, into: Target) -> None:
         """Prepare all that depends on the types of the columns."""
         self.into = into
         self.name = into.path[-1]
         self.width = len(into.columns)
-        self.rows = max(1, min(ROWS_PER_STATEMENT, PARAMETERS_MAX // self.width))
         self.keys_per_load = max(1, min(KEYS_PER_LOAD, PARAMETERS_MAX // len(into.keys)))
         self.key_rows = row_reader(self.name, into.keys)
         self.value_rows = row_reader(self.name, into.values)
-        self.inserts = [statements.insert(SQLITE, into, rows) for rows in (1, self.rows)]
-        self.upserts = [statements.upsert(SQLITE, into, rows) for rows in (1, self.rows)]
+        self.inserts = [statements.insert(SQLITE, into, rows) for rows in _ROWS]
+        self.upserts = [statements.upsert(SQLITE, into, rows) for rows in _ROWS]
         self.loads = self._load(self.keys_per_load) if into.document is not None else ""
 
     def load(self, keys: int) -> str:
@@ -101,7 +104,7 @@ class SqliteTransactor:
 
     def __init__(
         self,
-        db: sqlite3.Connection,
+        db: apsw.Connection,
         config: Config,
         bindings: Sequence[Binding[Resource]],
         shard: Shard,
@@ -111,8 +114,9 @@ class SqliteTransactor:
         self._hard_delete = config.hard_delete
         self._shard = shard
         with reasons(config.path, "read"):
+            encoding = str(db.pragma("encoding"))
             self._storing = {
-                binding.index: Storing(binding, existing_table(db, binding.path[-1]))
+                binding.index: Storing(binding, existing_table(db, binding.path[-1]), encoding)
                 for binding in bindings
             }
         self._staged_bytes = 0
@@ -123,7 +127,7 @@ class SqliteTransactor:
         """Shut out older instances and return the checkpoint last committed."""
         with reasons(self._path), transaction(self._db):
             self._db.execute(statements.create_checkpoints(SQLITE))
-            self._fence = install_fence(self._db, SQLITE, self._shard)
+            self._fence = install_fence(Checkpointing(self._db), SQLITE, self._shard)
         failpoint("materialize-sqlite.fenced")
         return self._fence.checkpoint or None
 
@@ -167,7 +171,7 @@ class SqliteTransactor:
             spilled = self._db.execute(
                 "SELECT key FROM temp.flow_keys WHERE binding = ?", (storing.index,)
             )
-            while some := spilled.fetchmany(count):
+            while some := list(islice(spilled, count)):
                 yield [key for (key,) in some]
 
     def _documents(self, storing: Storing, keys: Sequence[bytes]) -> list[bytes]:
@@ -176,12 +180,7 @@ class SqliteTransactor:
             return []
         statement = storing.load(len(rows))
         parameters = list(chain.from_iterable(rows))
-        # Documents leave as the bytes that came: no decoding, no encoding.
-        self._db.text_factory = bytes
-        try:
-            return [document for (document,) in self._db.execute(statement, parameters)]
-        finally:
-            self._db.text_factory = str
+        return [document for (document,) in self._db.execute(statement, parameters)]
 
     def store(self, batch: Stores) -> None:
         """Store a batch in the transaction at hand."""
@@ -211,11 +210,11 @@ class SqliteTransactor:
     def _write(self, storing: Storing, statement: Sequence[str], chunk: Stores) -> None:
         one, many = statement
         flat = self._parameters(storing, chunk)
-        whole = len(chunk) // storing.rows
+        whole = len(chunk) // ROWS_PER_STATEMENT
         if whole:
-            groups = zip(*[flat] * (storing.rows * storing.width), strict=False)
+            groups = zip(*[flat] * (ROWS_PER_STATEMENT * storing.width), strict=False)
             self._db.executemany(many, islice(groups, whole))
-        if whole * storing.rows < len(chunk):
+        if whole * ROWS_PER_STATEMENT < len(chunk):
             self._db.executemany(one, zip(*[flat] * storing.width, strict=True))
 
     def _parameters(self, storing: Storing, chunk: Stores) -> Iterator[Any]:
@@ -231,7 +230,8 @@ class SqliteTransactor:
         if storing.into.document is not None:
             if chunk.documents is None:
                 raise ContractError(f"can't store into {storing.name!r}: documents are missing")
-            rows.append(list(zip(map(bytes.decode, chunk.documents), strict=True)))
+            _check_text(storing.name, chunk.documents)
+            rows.append(list(zip(chunk.documents, strict=True)))
         return chain.from_iterable(chain.from_iterable(zip(*rows, strict=True)))
 
     def _widen(self, storing: Storing, name: str) -> None:
@@ -255,13 +255,20 @@ class SqliteTransactor:
             if not self._db.in_transaction:
                 begin(self._db)
             try:
-                commit_checkpoint(self._db, SQLITE, self._fence, checkpoint)
+                commit_checkpoint(Checkpointing(self._db), SQLITE, self._fence, checkpoint)
                 failpoint("materialize-sqlite.committing")
                 self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
         failpoint("materialize-sqlite.committed")
+
+
+def _check_text(table: str, documents: Sequence[bytes]) -> None:
+    try:
+        b"".join(documents).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"can't store into {table!r}: a document isn't UTF-8: {error}") from error
 
 
 _SPILL_TABLE: Final = "CREATE TEMPORARY TABLE IF NOT EXISTS flow_keys (binding INTEGER, key BLOB)"

@@ -1,10 +1,10 @@
-"""A SQLite file under test, reached as the kit reaches it and, for looking at it, by sqlite3."""
+"""A SQLite file under test, reached as the kit reaches it and, for looking at it, by SQL."""
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from estuary_cdk.testing import sql_endpoint
@@ -37,7 +37,9 @@ class File:
         return Config(path=str(self.path), hard_delete=hard_delete)
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+        # Not by sqlite3: a second copy of SQLite in one process takes away the locks of the first.
+        with closing(apsw.Connection(str(self.path))) as db:
+            db.set_busy_timeout(5000)
             return db.execute(sql, parameters).fetchall()
 
 

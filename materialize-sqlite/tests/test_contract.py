@@ -1,11 +1,11 @@
 """Every promise a materialization makes, kept by this one."""
 
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 import pytest
 
@@ -13,17 +13,15 @@ from estuary_cdk.testing.materialize_contract import BOTH_WAYS, Subject
 from materialize_sqlite import materialization
 
 
-def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    with closing(sqlite3.connect(path)) as db:
-        found = db.execute(sql)
-        return [name for name, *_ in found.description], found.fetchall()
-
-
 def subject(path: Path, *, hard_deletes: bool) -> Subject:
     def rows(table: str) -> Sequence[dict[str, Any]]:
         quoted = '"' + table.replace('"', '""') + '"'
-        names, found = query(path, f"SELECT * FROM {quoted}")
-        return [dict(zip(names, row, strict=True)) for row in found]
+        with closing(apsw.Connection(str(path))) as db:
+            found = db.execute(f"SELECT * FROM {quoted}")
+            return [
+                {name: value for (name, *_), value in zip(found.description, row, strict=True)}
+                for row in found
+            ]
 
     return Subject(
         materialization=materialization,

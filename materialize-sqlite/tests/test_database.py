@@ -1,9 +1,9 @@
 """What goes wrong with files, and the one sentence each that says so."""
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 
+import apsw
 import pytest
 
 from estuary_cdk.errors import ConfigError, DataError, TransientError
@@ -19,7 +19,7 @@ def test_a_new_file_writes_ahead_and_waits_for_the_disk(file):
 
 
 def test_what_raises_is_rolled_back(file):
-    def fail(db: sqlite3.Connection) -> None:
+    def fail(db: apsw.Connection) -> None:
         with transaction(db):
             db.execute("INSERT INTO t VALUES (1)")
             raise ZeroDivisionError
@@ -90,7 +90,7 @@ def test_a_full_disk_commits_nothing(file):
 def test_a_file_that_may_not_be_written(file):
     file.create(file.binding())
     insert = "INSERT INTO t VALUES (1, '', '')"
-    with closing(sqlite3.connect(f"file:{file.path}?mode=ro", uri=True)) as db:
+    with closing(apsw.Connection(str(file.path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
         assert "or its directory can't be written" in told(ConfigError, lambda: db.execute(insert))
 
 
@@ -145,4 +145,4 @@ def test_a_broken_constraint_says_what_to_do(file, row, hint):
 
 def test_an_error_in_our_own_sql_stays_a_bug(file):
     with database(str(file.path)) as db:
-        assert "syntax error" in told(sqlite3.OperationalError, lambda: db.execute("SELEKT"))
+        assert "syntax error" in told(apsw.SQLError, lambda: db.execute("SELEKT"))

@@ -12,7 +12,7 @@ def string(**known: str) -> StringInference:
 
 
 BEYOND_64_BITS = NumericInference(has_maximum=True, maximum=2.0**64)
-# What the field is, the type of its column, then its JSON value and what sqlite3 reads back.
+# What the field is, the type of its column, then its JSON value and what is read back.
 TYPES = [
     ({"types": ["integer"]}, "INTEGER", b"9223372036854775807", 9223372036854775807),
     ({"types": ["integer"]}, "INTEGER", b"-9223372036854775808", -9223372036854775808),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -187,6 +188,33 @@ def test_loads_return_documents_byte_for_byte_and_leave_out_the_missing(file):
         assert file.loaded(transactor) == []
 
 
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le"])
+@pytest.mark.parametrize("config", [b"", b'{"castToString":true}'])
+def test_a_document_is_text_to_whoever_reads_the_table(file, config, encoding):
+    file.query(f"PRAGMA encoding = '{encoding}'; CREATE TABLE people_made_this (x)")
+    binding = file.binding()
+    binding = replace(binding, document=replace(binding.document, config=config))
+    file.create(binding)
+    texts = ['{"id":1}', '{"id":2,"v":"☃"}']
+    with file.opened(binding) as transactor:
+        documents = [text.encode() for text in texts]
+        keys, values = [b"[1]", b"[2]"], [b"[null]"] * 2
+        transactor.store(Stores(0, keys, values, documents, [False] * 2, [False] * 2))
+        transactor.commit(b"{}")
+        assert file.loaded(transactor, 1, 2) == documents
+    told = file.query("SELECT flow_document, typeof(flow_document) FROM t ORDER BY id")
+    assert told == [(text, "text") for text in texts]
+
+
+def test_a_document_that_is_no_text_is_refused(file):
+    binding = file.binding()
+    file.create(binding)
+    batch = Stores(0, [b"[1]"], [b"[null]"], [b'{"v":"\xff"}'], [False], [False])
+    with file.opened(binding) as transactor, pytest.raises(DataError, match="isn't UTF-8"):
+        transactor.store(batch)
+    assert file.query(ROWS) == []
+
+
 def test_more_keys_than_memory_should_hold_wait_on_disk(file, monkeypatch):
     monkeypatch.setattr(module, "KEYS_BYTES_MAX", 1000)
     one, two = file.binding("t"), file.binding("u", index=1)
@@ -272,6 +300,37 @@ def test_any_transactions_leave_what_a_dict_would(file, transactions, hard_delet
                 else:
                     model[key] = value
             assert file.query(ROWS) == sorted(model.items())
+
+
+ANOTHER_SQLITE = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+print(db.execute("SELECT id, v FROM t ORDER BY id").fetchall(), flush=True)
+for id in range(int(sys.argv[2])):
+    db.execute("BEGIN")
+    db.execute("INSERT INTO t VALUES (?, 'theirs', ?)", (id, '{"id":%d}' % id))
+    if id < 2:
+        db.execute("COMMIT")
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_file_passes_between_versions_of_sqlite_even_where_one_is_killed(file):
+    def other(writes: int) -> str:
+        command = [sys.executable, "-c", ANOTHER_SQLITE, str(file.path), str(writes)]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+    binding = file.binding()
+    file.create(binding)
+    assert other(writes=3) == "[]\n"
+    assert file.path.with_name(file.path.name + "-wal").stat().st_size > 0
+    with file.opened(binding) as transactor:
+        assert file.loaded(transactor, 0, 1, 2) == [b'{"id":0}', b'{"id":1}']
+        transactor.store(file.stores((1, "ours"), exists=True))
+        transactor.store(file.stores((2, "ours")))
+        transactor.commit(b"{}")
+        assert other(writes=0) == "[(0, 'theirs'), (1, 'ours'), (2, 'ours')]\n"
 
 
 SHARD = """

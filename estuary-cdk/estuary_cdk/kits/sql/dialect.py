@@ -56,11 +56,15 @@ _FORMATTED: Final = frozenset({Kind.STRING_INTEGER, Kind.STRING_NUMBER})
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """A type of column: its spelling, how values get there, and how a parameter is wrapped."""
+    """A type of column: its spelling, how values get there, and how a parameter is wrapped.
+
+    `fetch` is how the column is wrapped where it is selected, `{}` standing for it.
+    """
 
     sql: str
     reading: Reading
     bind: str = "{}"
+    fetch: str = "{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,7 +183,7 @@ def _documents(dialect: Dialect, of: Target, source: str, names: Sequence[str]) 
         f"t.{dialect.quote(column.name)} = {source}.{name}"
         for column, name in zip(of.keys, names, strict=True)
     )
-    document = f"t.{dialect.quote(of.document.name)}"
+    document = of.document.type.fetch.format(f"t.{dialect.quote(of.document.name)}")
     table = dialect.table(of.path)
     return f"SELECT {document} FROM {source} {dialect.lookup_join} {table} AS t ON {same}"
 

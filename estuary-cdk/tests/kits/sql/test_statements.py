@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from estuary_cdk.kits.sql import ANSI, Dialect, Target, TargetColumn, quoted, statements
+from estuary_cdk.kits.sql import (
+    ANSI,
+    ColumnType,
+    Dialect,
+    Target,
+    TargetColumn,
+    quoted,
+    readings,
+    statements,
+)
 from estuary_cdk.kits.sql.flattening import Kind
 from estuary_cdk.materialize import Column
 
@@ -154,6 +164,17 @@ def test_staged_keys_load_what_keys_in_the_statement_load():
     direct = db.execute(statements.load(ANSI, of, 3), [v for key in wanted for v in key]).fetchall()
     assert sorted(staged) == sorted(direct) == [("1y",), ("2x",)]
     db.close()
+
+
+def test_a_document_is_wrapped_as_its_type_says_where_it_is_stored_and_where_it_is_loaded():
+    kind = ColumnType("TEXT", readings.JSON_TEXT, bind="CAST({} AS TEXT)", fetch="CAST({} AS BLOB)")
+    keys = (column("id", Kind.INTEGER),)
+    of = Target(("t",), keys, (), TargetColumn("flow_document", kind))
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, flow_document TEXT)")
+        db.execute(statements.insert(ANSI, of), (1, b'{"n":1.0}'))
+        assert db.execute("SELECT flow_document FROM t").fetchall() == [('{"n":1.0}',)]
+        assert db.execute(statements.load(ANSI, of, 1), (1,)).fetchall() == [(b'{"n":1.0}',)]
 
 
 def test_a_target_without_a_document_has_nothing_to_load():

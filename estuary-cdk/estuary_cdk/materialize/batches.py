@@ -16,7 +16,7 @@ from msgspec import Raw
 from estuary_cdk.errors import RemoteProtocolError
 from estuary_cdk.materialize.bindings import Binding
 from estuary_cdk.materialize.patterns import Keys, Stores
-from estuary_cdk.protocol.codec import encode_json
+from estuary_cdk.protocol.codec import encode_json, texts
 from estuary_cdk.protocol.materialize import Load, Store
 from estuary_cdk.protocol.packed import unpack
 
@@ -71,7 +71,7 @@ def _by_binding(
 
 
 def _keys(run: list[Any]) -> list[bytes]:
-    keys = list(map(bytes, map(_key_of, run)))
+    keys = texts(list(map(_key_of, run)))
     if not all(keys):
         keys = [key or unpacked(message.key_packed) for key, message in zip(keys, run, strict=True)]
     return keys

@@ -161,7 +161,7 @@ class Opened(Message, frozen=True):
     explicit_acknowledgements: bool = False
 
 
-class Captured(Message, frozen=True):
+class Captured(Message, frozen=True, gc=False):
     """One document of a binding."""
 
     doc: Raw

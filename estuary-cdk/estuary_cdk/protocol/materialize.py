@@ -129,7 +129,7 @@ class Open(Message, frozen=True):
     sealed_config: Raw = ABSENT
 
 
-class Load(Message, frozen=True):
+class Load(Message, frozen=True, gc=False):
     """Asks for the stored document of a key; one of the two spellings is there, or both."""
 
     binding: int = 0
@@ -152,7 +152,7 @@ class Flush(Message, frozen=True):
     backfill_completes: list[BackfillMark] = []
 
 
-class Store(Message, frozen=True):
+class Store(Message, frozen=True, gc=False):
     """A reduced document to store; `exists` if its key was loaded in this transaction."""
 
     binding: int = 0
@@ -234,7 +234,7 @@ class Opened(Message, frozen=True):
     disable_load_optimization: bool = False
 
 
-class Loaded(Message, frozen=True):
+class Loaded(Message, frozen=True, gc=False):
     """The stored document of a loaded key, as it was stored."""
 
     doc: Raw

@@ -1,5 +1,6 @@
 """Messages keep every byte that matters, and what others write is understood."""
 
+import binascii
 from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -17,10 +18,15 @@ from estuary_cdk.protocol.codec import (
     MATERIALIZE_REQUESTS,
     MATERIALIZE_RESPONSES,
     Codec,
+    Stores,
     captured_block,
     load_line,
     loaded_block,
+    store_block,
+    store_heads,
     store_line,
+    store_lines,
+    texts,
 )
 from estuary_cdk.protocol.message import ABSENT, Message
 
@@ -257,3 +263,42 @@ def test_loads_and_stores_spelled_in_bulk_decode_to_what_they_say(document, exis
             delete=delete,
         )
     ]
+
+
+@pytest.mark.parametrize("kind", [bytes, Raw])
+@pytest.mark.parametrize("values", [[], [b'["x",1.0]', b'[null,"}}"]']])
+@pytest.mark.parametrize("documents", [[b'{"n":1e3}', b'{"n":"}}"}'], None])
+def test_stores_spelled_column_by_column_are_the_lines_of_each(kind, values, documents) -> None:
+    keys, packs = [b'["a",1.0]', b'["b",2e1]'], [b"\x02a\x00\x15\x01", b"\x02b\x00\x15\x14"]
+    columns = Stores(
+        keys=turned(kind, keys),
+        packed=packs,
+        values=turned(kind, values),
+        documents=documents,
+    )
+    lines = store_lines(3, columns)
+
+    def line(place: int, mark: int) -> bytes:
+        return store_line(
+            3,
+            keys[place],
+            binascii.b2a_base64(packs[place], newline=False),
+            values[place] if values else b"[]",
+            None if documents is None else documents[place],
+            exists=mark in {1, 3},
+            delete=mark in {2, 3},
+        )
+
+    assert lines == line(0, 0) + line(1, 0)
+    for marks in ([0, 1], [2, 3]):
+        assert store_block(store_heads(lines), marks) == line(0, marks[0]) + line(1, marks[1])
+
+
+def turned(kind: type, arrays: list[bytes]) -> list[list[Any]]:
+    rows = [map(bytes, msgspec.json.decode(array, type=list[Raw])) for array in arrays]
+    return [list(map(kind, column)) for column in zip(*rows, strict=True)]
+
+
+@given(st.lists(st.sampled_from([b"", b"1", b"\n", b"[1,\n2]", b'"a"'])))
+def test_texts_are_the_bytes_of_each(values: list[bytes]) -> None:
+    assert texts(list(map(Raw, values))) == texts(values) == values

@@ -2,7 +2,7 @@
 
 from flow_local.collections.combiner import Combiner
 from flow_local.collections.files import DiskFiles, Files, StorageError
-from flow_local.collections.identities import identities, identities_of_columns, identity, packed_of
+from flow_local.collections.identities import identified, identities, identity, packed_of
 from flow_local.collections.journal import Journal, JournalReader
 from flow_local.collections.selecting import Selection
 from flow_local.collections.store import Collections
@@ -19,8 +19,8 @@ __all__ = [
     "Selection",
     "Stamper",
     "StorageError",
+    "identified",
     "identities",
-    "identities_of_columns",
     "identity",
     "packed_of",
     "producer_id",

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Raw
 
 from estuary_cdk.protocol import packed
+from estuary_cdk.protocol.codec import texts
 
 Row = tuple[bytes, ...]
 
@@ -19,7 +20,6 @@ _LONGEST: Final = 19
 _HEADS: Final = [bytes((0x14 + size,)) for size in range(9)]
 _SPELT: Final = b"\xfe"
 """Begins the spelling; b"\\xff" behind a text would pass for a part of the text."""
-_REMEMBERED_MAX: Final = 4096
 
 
 def identity(key: Row) -> bytes:
@@ -37,16 +37,21 @@ def identities(keys: Sequence[Row]) -> list[bytes]:
 
 def identities_of_columns(parts: Sequence[Sequence[bytes | Raw]]) -> list[bytes]:
     """Return the identities of many keys, of which all first parts come first, and so on."""
-    spelt = [list(map(bytes, column)) for column in parts]
+    return identified(parts)[0]
+
+
+def identified(parts: Sequence[Sequence[bytes | Raw]]) -> tuple[list[bytes], Sequence[bytes]]:
+    """Return what `identities_of_columns` does, and the packed keys, which mostly are the same."""
+    spelt = [texts(column) for column in parts]
     columns: list[list[bytes]] = []
     for column in spelt:
         codes = _integers(column) or _texts(column)
         if codes is None:
-            return [identity(key) for key in zip(*spelt, strict=True)]
+            keys = [identity(key) for key in zip(*spelt, strict=True)]
+            return keys, list(map(packed_of, keys))
         columns.append(codes)
-    if len(columns) == 1:
-        return columns[0]
-    return list(map(b"".join, zip(*columns, strict=True)))
+    keys = columns[0] if len(columns) == 1 else list(map(b"".join, zip(*columns, strict=True)))
+    return keys, keys
 
 
 def packed_of(key: bytes) -> bytes:
@@ -92,14 +97,17 @@ def _size(value: int) -> int:
 
 def _texts(column: Sequence[bytes]) -> list[bytes] | None:
     """Pack texts without escapes, or return None."""
-    text = b"".join(column)
-    if b"\\" in text or text.count(b'"') != 2 * len(column):
+    alike = len(column) > 1 and column.count(column[0]) == len(column)
+    known = column[:1] if alike else list(dict.fromkeys(column))
+    text = b"".join(known)
+    if b"\\" in text or text.count(b'"') != 2 * len(known):
         return None
-    known = dict.fromkeys(column)
     # As many quotes as that, at every beginning, leave none for inside.
     if any(item[:1] != b'"' for item in known):
         return None
-    if len(known) > _REMEMBERED_MAX:
-        return [b"\x02" + item[1:-1] + b"\x00" for item in column]
-    codes = {item: b"\x02" + item[1:-1] + b"\x00" for item in known}
-    return list(map(codes.__getitem__, column))
+    codes = [b"\x02" + item[1:-1] + b"\x00" for item in known]
+    if alike:
+        return codes * len(column)
+    if len(known) == len(column):
+        return codes
+    return list(map(dict(zip(known, codes, strict=True)).__getitem__, column))

@@ -8,12 +8,14 @@ ever stored can't be stored yet, so it isn't loaded.
 import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import lt
 from typing import Final
 
-from estuary_cdk.protocol.codec import Stores, load_line, store_block, store_heads
+from estuary_cdk.protocol.codec import Stores, load_line, store_block, store_heads, store_lines
 from estuary_cdk.protocol.materialize import MaterializationBinding
 from estuary_cdk.protocol.message import present
-from flow_local.collections import Published, identities, identities_of_columns, packed_of
+from flow_local.collections import Published, identified, identities, packed_of
 from flow_local.schema.extraction import Column, Extractor, Row
 from flow_local.schema.reductions import Reducer
 
@@ -82,6 +84,7 @@ class Gathered:
 
     Where the newest document replaces the older ones, whatever those are, it is spelt as it comes,
     and the older ones are never looked at; else documents are kept until they can be reduced.
+    What is spelt stays in blocks for as long as each key is new and greater than all before.
     """
 
     def __init__(self, fields: Fields, max_key: bytes, *, loads_all: bool = False) -> None:
@@ -93,6 +96,7 @@ class Gathered:
         self._fields = fields
         self._stored_max = ALL_KEYS if loads_all else max_key
         self._replaces = fields.reducer.last_write_wins
+        self._ascending: list[tuple[list[bytes], bytes]] = []
         self._by_key: dict[bytes, bytes | list[bytes]] = {}
         self._deleted: set[bytes] = set()
         self._asked: set[bytes] = set()
@@ -110,13 +114,22 @@ class Gathered:
         fields = self._fields
         columns = (fields.row if self._replaces else fields.keys).columns(documents)
         key_columns = columns[: fields.key_count]
-        keys = identities_of_columns(key_columns)
-        entries = self._heads(keys, columns, documents) if self._replaces else documents
-        self.held_bytes += sum(map(len, entries))
-        fresh = self._new_keys(keys, entries)
-        if self._replaces:
-            self._note_deletes(keys, documents)
+        keys, packed = identified(key_columns)
         self.documents += len(documents)
+        if not self._replaces:
+            fresh = self._new_keys(keys, documents)
+            self.held_bytes += sum(map(len, documents))
+        else:
+            lines = self._lines(packed, columns, documents)
+            tombstones = fields.reducer.tombstones(documents)
+            self.held_bytes += len(lines)
+            if not tombstones and self._ascends(keys):
+                self._ascending.append((keys, lines))
+                self.max_key = self.max_key if fields.delta else keys[-1]
+                return []
+            self._scatter()
+            fresh = self._new_keys(keys, store_heads(lines))
+            self._note_deletes(keys, tombstones)
         greatest = max(keys)
         if not fields.delta:
             self.max_key = max(self.max_key, greatest)
@@ -128,6 +141,22 @@ class Gathered:
             for place in wanted
             if keys[place] <= self._stored_max
         ]
+
+    def _ascends(self, keys: list[bytes]) -> bool:
+        """Whether the keys are greater than all of this transaction, and nothing loads them."""
+        if self._by_key:
+            return False
+        if self._ascending:
+            least = self._ascending[-1][0][-1]
+        else:
+            least = b"" if self._fields.delta else self._stored_max
+        return keys[0] > least and all(map(lt, keys, islice(keys, 1, None)))
+
+    def _scatter(self) -> None:
+        """Hold by key what was held in blocks."""
+        for keys, lines in self._ascending:
+            self._by_key.update(zip(keys, store_heads(lines), strict=True))
+        self._ascending = []
 
     def _new_keys(self, keys: list[bytes], entries: Sequence[bytes]) -> list[int] | None:
         """Keep the entries; return the places of keys that are new, None if all are."""
@@ -148,14 +177,14 @@ class Gathered:
                 by_key[key] = [known, entry]
         return new
 
-    def _note_deletes(self, keys: list[bytes], documents: Sequence[bytes]) -> None:
-        """Note which keys' newest documents are tombstones."""
-        tombstones = set(self._fields.reducer.tombstones(documents))
+    def _note_deletes(self, keys: list[bytes], tombstones: Sequence[int]) -> None:
+        """Note which keys' newest documents are tombstones, given their places."""
         if self._deleted:
             self._deleted.difference_update(keys)
         if tombstones:
             newest = {key: place for place, key in enumerate(keys)}
-            self._deleted.update(key for key, place in newest.items() if place in tombstones)
+            places = set(tombstones)
+            self._deleted.update(key for key, place in newest.items() if place in places)
 
     def _load(self, key: bytes, row: Row) -> bytes:
         self._asked.add(key)
@@ -174,6 +203,10 @@ class Gathered:
 
     def stores(self) -> Iterator[tuple[int, bytes]]:
         """Yield stores, counted and as lines, in the order of their keys; forgets them."""
+        self._ascending.reverse()
+        while self._ascending:
+            keys, lines = self._ascending.pop()
+            yield len(keys), lines
         ordered = sorted(self._by_key)
         chosen = self._updates if self._fields.delta else self._reduced
         chosen = self._newest if self._replaces else chosen
@@ -220,16 +253,21 @@ class Gathered:
         self, keys: list[bytes], columns: list[Column], documents: Sequence[bytes]
     ) -> list[bytes]:
         """Spell stores as far as nothing else must be known."""
+        return store_heads(self._lines(list(map(packed_of, keys)), columns, documents))
+
+    def _lines(
+        self, packed: Sequence[bytes], columns: list[Column], documents: Sequence[bytes]
+    ) -> bytes:
         fields = self._fields
         for place in fields.published:
             columns[place] = self._published.all_at(columns[place])
         stores = Stores(
             keys=columns[: fields.key_count],
-            packed=list(map(packed_of, keys)),
+            packed=packed,
             values=columns[fields.key_count :],
             documents=documents if fields.has_document else None,
         )
-        return store_heads(fields.index, stores)
+        return store_lines(fields.index, stores)
 
 
 def _array(row: Row) -> bytes:

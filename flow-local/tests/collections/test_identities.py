@@ -3,7 +3,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from estuary_cdk.protocol import packed
-from flow_local.collections import identities, identity, packed_of
+from flow_local.collections import identified, identities, identity, packed_of
 
 parts = st.one_of(
     st.integers(),
@@ -28,11 +28,15 @@ def test_huge_integers_that_pack_alike_are_different_keys():
 
 
 @example([(-(10**18), ""), (10**20, "a\0"), (1, "b")])
+@example([("a", 1), ("a", 2)])
 @given(st.integers(1, 3).flatmap(lambda n: st.lists(st.tuples(*[parts] * n), max_size=5)))
 def test_many_keys_have_the_identities_that_each_has(keys):
     rows = [tuple(map(msgspec.json.encode, key)) for key in keys]
     assert identities(rows) == [identity(row) for row in rows]
-    assert list(map(packed_of, identities(rows))) == list(map(packed.pack_json, rows))
+    packs = list(map(packed.pack_json, rows))
+    assert list(map(packed_of, identities(rows))) == packs
+    columns = [list(map(msgspec.Raw, column)) for column in zip(*rows, strict=True)]
+    assert not rows or identified(columns) == (identities(rows), packs)
 
 
 @given(st.lists(st.integers(0, 300), min_size=2) | st.lists(st.text(max_size=3), min_size=2))

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from estuary_cdk.protocol import packed
-from estuary_cdk.protocol.codec import Stores, store_block, store_heads
+from estuary_cdk.protocol.codec import Stores, store_block, store_heads, store_lines
 from estuary_cdk.protocol.flow import CollectionSpec, Projection, SerPolicy
 from estuary_cdk.protocol.materialize import FieldSelection, MaterializationBinding
 from flow_local.serialization import Finishing
@@ -29,7 +29,7 @@ def stores(values=(b"false,1e3", b'false,"' + b"x" * 50 + b'"'), documents=(SHOR
         values=[list(values)],
         documents=list(documents) if documents else None,
     )
-    return store_block(store_heads(1, columns), [3, 1])
+    return store_block(store_heads(store_lines(1, columns)), [3, 1])
 
 
 def decoded(lines: bytes) -> list[dict]:

@@ -7,9 +7,9 @@ whoever reads the next documents meanwhile, and more parameters than that cost m
 Documents come and go as the bytes they are: SQLite is told that they are text.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, compress, islice
 from operator import and_, not_
 from typing import Any, Final
@@ -45,7 +45,8 @@ ROWS_PER_CHUNK: Final = 500
 # Of 2,000 columns at most, and SQLite allows 32,766 parameters.
 ROWS_PER_STATEMENT: Final = 10
 PARAMETERS_MAX: Final = 30_000
-_ROWS: Final = (1, ROWS_PER_STATEMENT)
+# What is longer apsw doesn't keep: it would be prepared anew each time.
+KEPT_STATEMENT_BYTES_MAX: Final = 16_000
 
 Row = tuple[Any, ...]
 
@@ -57,6 +58,24 @@ def open_transactor(
     """Open the file for a session of transactions."""
     with database(config.path) as db:
         yield SqliteTransactor(db, config, bindings, shard)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """How rows are written: one by one, or as many at once as is cheapest."""
+
+    one: str
+    many: str
+    rows: int
+
+
+def statement(spelled: Callable[[int], str]) -> Statement:
+    """Choose how many rows a statement has, given how it is spelled for any number of them."""
+    one, two = spelled(1), spelled(2)
+    length = len(one.encode())
+    fit = 1 + (KEPT_STATEMENT_BYTES_MAX - length) // (len(two.encode()) - length)
+    rows = min(fit, ROWS_PER_STATEMENT) if fit > 0 else ROWS_PER_STATEMENT
+    return Statement(one, spelled(rows), rows)
 
 
 class Storing:
@@ -76,8 +95,8 @@ class Storing:
         self.keys_per_load = max(1, min(KEYS_PER_LOAD, PARAMETERS_MAX // len(into.keys)))
         self.key_rows = row_reader(self.name, into.keys)
         self.value_rows = row_reader(self.name, into.values)
-        self.inserts = [statements.insert(SQLITE, into, rows) for rows in _ROWS]
-        self.upserts = [statements.upsert(SQLITE, into, rows) for rows in _ROWS]
+        self.inserts = statement(lambda rows: statements.insert(SQLITE, into, rows))
+        self.upserts = statement(lambda rows: statements.upsert(SQLITE, into, rows))
         self.loads = self._load(self.keys_per_load) if into.document is not None else ""
 
     def load(self, keys: int) -> str:
@@ -207,15 +226,14 @@ class SqliteTransactor:
         if keys:
             self._db.executemany(statements.delete(SQLITE, storing.into), storing.key_rows(keys))
 
-    def _write(self, storing: Storing, statement: Sequence[str], chunk: Stores) -> None:
-        one, many = statement
+    def _write(self, storing: Storing, by: Statement, chunk: Stores) -> None:
         flat = self._parameters(storing, chunk)
-        whole = len(chunk) // ROWS_PER_STATEMENT
+        whole = len(chunk) // by.rows
         if whole:
-            groups = zip(*[flat] * (ROWS_PER_STATEMENT * storing.width), strict=False)
-            self._db.executemany(many, islice(groups, whole))
-        if whole * ROWS_PER_STATEMENT < len(chunk):
-            self._db.executemany(one, zip(*[flat] * storing.width, strict=True))
+            groups = zip(*[flat] * (by.rows * storing.width), strict=False)
+            self._db.executemany(by.many, islice(groups, whole))
+        if whole * by.rows < len(chunk):
+            self._db.executemany(by.one, zip(*[flat] * storing.width, strict=True))
 
     def _parameters(self, storing: Storing, chunk: Stores) -> Iterator[Any]:
         """Return the values of all rows, row by row."""

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -255,16 +257,29 @@ def test_keys_of_several_columns_and_types_are_found(file):
     assert sorted(found.documents) == documents[1:]
 
 
-def test_a_table_of_very_many_columns_stores(file):
-    values = [file.field(f"c{n}", "integer", "null") for n in range(1500)]
+@pytest.mark.parametrize(
+    ("width", "rows"), [(50, 10), (1_499, 10), (1_500, 9), (8_000, 1), (16_000, 10)]
+)
+def test_a_statement_has_as_many_rows_as_let_it_be_kept(width, rows):
+    chosen = module.statement(lambda rows: "☃" + "," * (width * rows + 1_000))
+    assert chosen.rows == rows
+    with closing(apsw.Connection(":memory:")) as db:
+        db.execute("SELECT 1 -- " + chosen.many)
+        assert db.cache_stats()["too_big"] == (width == 16_000)
+
+
+@pytest.mark.parametrize("width", [400, 1500])
+def test_a_table_of_very_many_columns_stores(file, width):
+    values = [file.field(f"c{n}", "integer", "null") for n in range(width)]
     binding = file.binding(values=values)
     file.create(binding)
-    row = msgspec.json.encode(list(range(1500)))
+    row = msgspec.json.encode(list(range(width)))
     keys = [b"[%d]" % n for n in range(45)]
     with file.opened(binding) as transactor:
         transactor.store(Stores(0, keys, [row] * 45, [b"{}"] * 45, [False] * 45, [False] * 45))
         transactor.commit(b"{}")
-    assert file.query("SELECT count(*), min(c1499), max(c0) FROM t") == [(45, 1499, 0)]
+    last = width - 1
+    assert file.query(f"SELECT count(*), min(c{last}), max(c0) FROM t") == [(45, last, 0)]
 
 
 @settings(

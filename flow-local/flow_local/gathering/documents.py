@@ -41,6 +41,8 @@ class Fields:
     """Which of the row's places, none of a key, hold a UUID that stands for a time."""
     has_document: bool
     reducer: Reducer
+    deletes: tuple[int, ...]
+    """The row's places that tell that nothing deletes; empty where they can't."""
     delta: bool
 
 
@@ -66,7 +68,8 @@ def fields_of(index: int, binding: MaterializationBinding) -> Fields:
         and projection.inference.string is not None
         and projection.inference.string.format == "date-time"
     ]
-    schema = bytes(collection.read_schema) or bytes(collection.write_schema)
+    reducer = Reducer(bytes(collection.read_schema) or bytes(collection.write_schema))
+    tells = [pointers.index(each) for each in reducer.delete_pointers if each in pointers]
     return Fields(
         index=index,
         keys=Extractor(pointers[:key_count], defaults),
@@ -74,7 +77,8 @@ def fields_of(index: int, binding: MaterializationBinding) -> Fields:
         key_count=key_count,
         published=tuple(published),
         has_document=bool(selection.document),
-        reducer=Reducer(schema),
+        reducer=reducer,
+        deletes=tuple(tells) if len(tells) == len(reducer.delete_pointers) else (),
         delta=binding.delta_updates,
     )
 
@@ -120,8 +124,9 @@ class Gathered:
             fresh = self._new_keys(keys, documents)
             self.held_bytes += sum(map(len, documents))
         else:
+            known = [columns[place] for place in fields.deletes]
+            tombstones = fields.reducer.tombstones(documents, known)
             lines = self._lines(packed, columns, documents)
-            tombstones = fields.reducer.tombstones(documents)
             self.held_bytes += len(lines)
             if not tombstones and self._ascends(keys):
                 self._ascending.append((keys, lines))

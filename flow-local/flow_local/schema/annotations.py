@@ -12,7 +12,7 @@ from typing import Any
 
 from estuary_cdk.errors import ConfigError, shortened
 from flow_local.schema import dialect, pointers
-from flow_local.schema.conditions import Condition, Conditions
+from flow_local.schema.conditions import Condition, Conditions, Marks
 from flow_local.schema.dialect import Schema
 from flow_local.schema.patterns import matches
 from flow_local.schema.pointers import Tokens
@@ -150,23 +150,24 @@ class Location:
                 chosen += self._owner.location(branch).settled(value).nodes
         return Settled(self._owner, chosen)
 
-    def delete_texts(self) -> frozenset[bytes] | None:
-        """Return JSON texts one of which is in every value without escapes that deletes.
+    def delete_marks(self) -> Marks | None:
+        """Return what values that delete have, at one of the pointers at least.
 
-        None where no such texts are known.
+        None where no such thing is known.
         """
         owner = self._owner
         if any(owner.read[id(n)].delete for n in self._active.nodes if id(n) in owner.read):
             return None
-        found: frozenset[bytes] = frozenset()
+        found: Marks = {}
         for choice in self._active.choices:
             if any(each.delete for each in owner.strategies(choice.otherwise)):
                 return None
             if any(each.delete for each in owner.strategies(choice.then)):
-                texts = owner.conditions.texts(choice.schema)
-                if texts is None:
+                marks = owner.conditions.marks(choice.schema)
+                if marks is None:
                     return None
-                found |= texts
+                for pointer, texts in marks.items():
+                    found[pointer] = found.get(pointer, frozenset()) | texts
         return found
 
     @property

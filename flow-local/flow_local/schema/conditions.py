@@ -18,6 +18,8 @@ from flow_local.schema.judge import compiled
 from flow_local.schema.structs import TooManyStructs, struct
 
 Condition = Callable[[bytes], bool]
+Marks = dict[str, frozenset[bytes]]
+"""By pointer, the JSON texts one of which a value has there, unless it has one with escapes."""
 
 READERS_KEPT_MAX = 1_000
 
@@ -45,15 +47,13 @@ class Conditions:
             self._known[id(schema)] = (schema, condition)
         return self._known[id(schema)][1]
 
-    def texts(self, schema: Schema) -> frozenset[bytes] | None:
-        """Return JSON texts one of which is in every value without escapes that satisfies it.
-
-        None where no such texts are known.
-        """
+    def marks(self, schema: Schema) -> Marks | None:
+        """Return what every value that satisfies it has; None where no such thing is known."""
         path = _string_path(schema)
         if path is None or not all(path.required):
             return None
-        return frozenset(msgspec.json.encode(value) for value in path.allowed)
+        texts = frozenset(msgspec.json.encode(value) for value in path.allowed)
+        return {pointers.joined(path.tokens): texts}
 
     def _judge(self, schema: Schema) -> Condition:
         if _has_reference(schema):

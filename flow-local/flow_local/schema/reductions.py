@@ -39,7 +39,7 @@ class Reducer:
             each.strategy == "lastWriteWins" and each.associative for each in alternatives
         )
         self._deletes = any(each.delete for each in alternatives)
-        self._delete_texts = self._root.delete_texts() if self._deletes else None
+        self._delete_marks = self._root.delete_marks() if self._deletes else None
 
     @property
     def last_write_wins(self) -> bool:
@@ -69,18 +69,28 @@ class Reducer:
         """Tell whether a full reduction with this newer document deletes."""
         return self._deletes and self._root.settled(document).annotation.delete
 
-    def tombstones(self, documents: Sequence[bytes]) -> list[int]:
-        """Return the places of the documents that `is_tombstone` is true of."""
+    @property
+    def delete_pointers(self) -> Sequence[str]:
+        """Where `tombstones` can tell by values alone that no document is one; mostly empty."""
+        return list(self._delete_marks or ())
+
+    def tombstones(
+        self, documents: Sequence[bytes], values: Sequence[Sequence[bytes | msgspec.Raw]] = ()
+    ) -> list[int]:
+        """Return the places of the documents that `is_tombstone` is true of.
+
+        It is quicker with their values at each of `delete_pointers`.
+        """
         if not self._deletes:
             return []
-        texts = self._delete_texts
-        if texts is None:
+        marks = self._delete_marks
+        if marks is None:
             return [n for n, document in enumerate(documents) if self.is_tombstone(document)]
         # Nearly every batch has none, and a search in all its text is quicker than any look inside.
-        texts |= {b"\\"}
-        whole = b"".join(documents)
-        if not any(text in whole for text in texts):
+        columns = values or [documents] * len(marks)
+        if not any(map(_has_any, columns, marks.values())):
             return []
+        texts = frozenset().union(*marks.values()) | {b"\\"}
         return [
             n
             for n, document in enumerate(documents)
@@ -113,3 +123,8 @@ class Reducer:
             stored, deleted = reduced(self._root, None if deleted else stored, document, full=True)
         assert stored is not None, "at least one document is given"
         return Reduced(stored, deleted)
+
+
+def _has_any(values: Sequence[bytes | msgspec.Raw], texts: frozenset[bytes]) -> bool:
+    whole = b"".join(values)
+    return b"\\" in whole or any(text in whole for text in texts)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estuary_cdk.errors import ConfigError, DataError
+from flow_local.schema.extraction import Extractor
 from flow_local.schema.reductions import Reducer
 
 
@@ -362,6 +363,13 @@ DELETES_BY_DEFAULT = DELETES.replace(b',"required":["op"]', b"")
 )
 def test_the_tombstones_of_a_batch_are_those_of_its_documents(schema, documents):
     reducer = Reducer(schema)
-    assert reducer.tombstones(documents) == [
-        place for place, document in enumerate(documents) if reducer.is_tombstone(document)
-    ]
+    expected = [place for place, each in enumerate(documents) if reducer.is_tombstone(each)]
+    values = Extractor(reducer.delete_pointers).columns(documents)
+    assert reducer.tombstones(documents) == reducer.tombstones(documents, values) == expected
+
+
+def test_documents_are_not_searched_where_their_values_tell_that_none_deletes():
+    reducer = Reducer(DELETES)
+    assert reducer.delete_pointers == ["/_meta/op"]
+    assert reducer.tombstones([b'{"_meta":{"op":"d"}}'], [[b'"c"']]) == []
+    assert Reducer(DELETES_BY_DEFAULT).delete_pointers == []

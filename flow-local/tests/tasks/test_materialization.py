@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -347,5 +348,9 @@ async def test_large_transactions_are_gathered_apart_and_survive_the_death_of_th
 
 
 def _gathering() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [each for each in children if "flow_local.gathering.worker" in each.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # It may end while we look.
+            if "flow_local.gathering.worker" in child.cmdline():
+                found.append(child)
+    return found

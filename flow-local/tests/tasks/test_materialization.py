@@ -1,6 +1,6 @@
 import asyncio
-from contextlib import suppress
 import sqlite3
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 

@@ -16,7 +16,7 @@ from functools import cache
 from itertools import groupby, repeat
 from operator import attrgetter
 from types import UnionType
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Raw
@@ -271,6 +271,73 @@ def captured_block(binding: int, documents: Sequence[bytes]) -> bytes:
     if not documents:
         return b""
     return _framed(documents, b'{"captured":{"binding":%d,"doc":' % binding, b"}}\n")
+
+
+_CAPTURED = re.compile(rb'\{"captured":\{"binding":(0|[1-9]\d{0,8}),"doc":(\{"_meta":\{"|\{)')
+_CAPTURED_END: Final = b"}}}\n"
+CUTS_MAX: Final = 16
+"""Runs looked for in one block: each costs a look at the rest of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedLines:
+    """What may be documents of one binding: each is `opening`, its own middle, and `}`.
+
+    `lines` are the lines they were cut out of. No middle has a line break.
+    """
+
+    binding: int
+    opening: bytes
+    middles: list[bytes]
+    lines: bytes
+
+    def text(self) -> bytes:
+        """Return the documents, each as a line."""
+        return self.opening + (b"}\n" + self.opening).join(self.middles) + b"}\n"
+
+
+def cut_captured(block: bytes) -> list[CapturedLines | bytes]:
+    """Cut a block of whole lines into runs of `captured` as we spell them, and lines to decode.
+
+    The documents are objects if the text of a run is as many JSON values as the run has middles: a
+    brace, a line break and a brace can only stand between values. Whoever takes a run must have
+    proved that; if it isn't so, the run's `lines` are to be decoded.
+    """
+    parts: list[CapturedLines | bytes] = []
+    at = done = tries = 0
+    while 0 <= at < len(block) and tries < CUTS_MAX:
+        match = _CAPTURED.match(block, at)
+        tries += match is not None
+        found = _captured_lines(block, match) if match else None
+        if found is None:
+            at = block.find(b"\n", at) + 1 or len(block)
+            continue
+        if done < at:
+            parts.append(block[done:at])
+        parts.append(found)
+        at = done = at + len(found.lines)
+    if done < len(block):
+        parts.append(block[done:])
+    return parts
+
+
+def _captured_lines(block: bytes, first: re.Match[bytes]) -> CapturedLines | None:
+    prefix, start = first.group(), first.start()
+    middles = block[first.end() :].split(_CAPTURED_END + prefix)
+    if block.count(b"\n", start) == len(middles) and block.endswith(_CAPTURED_END):
+        middles[-1] = middles[-1][: -len(_CAPTURED_END)]
+        lines = block[start:]
+    else:  # Another kind of line stands among them, or behind them.
+        last = next(n for n, middle in enumerate(middles) if b"\n" in middle)
+        line = middles[last].partition(b"\n")[0] + b"\n"
+        del middles[last:]
+        if line.endswith(_CAPTURED_END):
+            middles.append(line[: -len(_CAPTURED_END)])
+        if not middles:
+            return None
+        around = len(prefix) + len(_CAPTURED_END)
+        lines = block[start : start + around * len(middles) + sum(map(len, middles))]
+    return CapturedLines(int(first.group(1)), first.group(2), middles, lines)
 
 
 def loaded_block(binding: int, documents: Sequence[bytes]) -> bytes:

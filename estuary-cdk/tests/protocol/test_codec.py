@@ -17,9 +17,11 @@ from estuary_cdk.protocol.codec import (
     CAPTURE_RESPONSES,
     MATERIALIZE_REQUESTS,
     MATERIALIZE_RESPONSES,
+    CapturedLines,
     Codec,
     Stores,
     captured_block,
+    cut_captured,
     load_line,
     loaded_block,
     store_block,
@@ -302,3 +304,50 @@ def turned(kind: type, arrays: list[bytes]) -> list[list[Any]]:
 @given(st.lists(st.sampled_from([b"", b"1", b"\n", b"[1,\n2]", b'"a"'])))
 def test_texts_are_the_bytes_of_each(values: list[bytes]) -> None:
     assert texts(list(map(Raw, values))) == texts(values) == values
+
+
+lines = st.one_of(
+    st.builds(captured_block, st.integers(0, 2), documents),
+    st.builds(captured_block, st.just(0), st.lists(st.just(b'{"_meta":{"op":"c"}}'), min_size=1)),
+    st.sampled_from(
+        [
+            b'{"checkpoint":{"state":{"updated":{"a":{}}}}}\n',
+            b'{"captured":{"doc":{},"binding":1}}\n',
+            b'{"captured":{"binding":0,"doc":[{}]}}\n',
+            b'{"captured":{"binding":0,"doc":{"a":1},"x":{"b":{}}}}\n',
+            b'{"captured":{"binding":01,"doc":{}}}\n',
+            b"\n",
+            b"Traceback (most recent call last):\n",
+        ]
+    ),
+)
+
+
+@given(st.lists(lines, max_size=30))
+def test_cut_blocks_are_whole_and_in_order(parts) -> None:
+    block = b"".join(parts)
+    cut = cut_captured(block)
+    spelt = [each if isinstance(each, bytes) else each.lines for each in cut]
+    assert b"".join(spelt) == block
+    assert all(each.endswith(b"\n") for each in spelt)
+    for each in cut:
+        if isinstance(each, CapturedLines):
+            found = each.text().splitlines()
+            assert found == [each.opening + middle + b"}" for middle in each.middles]
+            assert captured_block(each.binding, found) == each.lines
+
+
+@given(st.integers(0, 2), documents, documents)
+def test_what_the_kit_spells_is_cut_up_to_its_checkpoint(binding, before, after) -> None:
+    checkpoint = b'{"checkpoint":{}}\n'
+    first, second = captured_block(binding, before), captured_block(binding + 1, after)
+    cut = cut_captured(first + checkpoint + second)
+    assert [getattr(each, "lines", each) for each in cut] == [first, checkpoint, second]
+    assert [getattr(each, "binding", None) for each in cut] == [binding, None, binding + 1]
+
+
+def test_a_block_of_changing_kinds_is_not_looked_through_for_ever() -> None:
+    block = (captured_block(0, [b"{}"]) + b'{"checkpoint":{}}\n') * 20_000
+    *cut, rest = cut_captured(block)
+    assert len(cut) < 100
+    assert len(rest) > len(block) * 0.99

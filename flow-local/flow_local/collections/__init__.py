@@ -1,5 +1,6 @@
 """Collections on disk: append-only journals of documents, each with a UUID."""
 
+from flow_local.collections.batches import Batch, are_plain
 from flow_local.collections.combiner import Combiner
 from flow_local.collections.files import DiskFiles, Files, StorageError
 from flow_local.collections.identities import identified, identities, identity, packed_of
@@ -9,6 +10,7 @@ from flow_local.collections.store import Collections
 from flow_local.collections.uuids import Published, Stamper, producer_id, published_s
 
 __all__ = [
+    "Batch",
     "Collections",
     "Combiner",
     "DiskFiles",
@@ -19,6 +21,7 @@ __all__ = [
     "Selection",
     "Stamper",
     "StorageError",
+    "are_plain",
     "identified",
     "identities",
     "identity",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from flow_local.collections.batches import Batch
 from flow_local.collections.identities import identities_of_columns
 from flow_local.schema.extraction import Extractor
 from flow_local.schema.reductions import Reducer
@@ -31,3 +32,23 @@ class Combiner:
         for group in groups.values():
             combined += group if len(group) == 1 else self._reducer.combined(group)
         return combined
+
+    def combined_batches(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Return batches that do to a reader what the given ones would, all taken together."""
+        if _tell_apart(batches):
+            return batches
+        documents = [each for batch in batches for each in batch.documents()]
+        combined = self.combined(documents)
+        if combined is documents:
+            return batches
+        return [Batch(combined, sum(map(len, combined)))]
+
+
+def _tell_apart(batches: Sequence[Batch]) -> bool:
+    """Tell whether the known parts of keys already show that no two keys are equal."""
+    seen: set[object] = set()
+    for batch in batches:
+        if batch.parts is None:
+            return False
+        seen.update(batch.parts)
+    return len(seen) == sum(map(len, batches))

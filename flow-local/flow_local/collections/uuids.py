@@ -22,6 +22,7 @@ import msgspec
 
 from estuary_cdk.errors import DataError, shortened
 from estuary_cdk.protocol.message import ABSENT
+from flow_local.collections.batches import PLAIN_OPENING, Batch, are_plain
 
 UNIX_EPOCH_TICKS: Final = 0x01B21DD213814000
 TICKS_PER_SECOND: Final = 10_000_000
@@ -188,20 +189,34 @@ class Stamper:
         Raises DataError for a document whose `_meta` isn't an object.
         """
         lines: list[bytes] = []
-        for ticks, part in self._runs(documents, max(self.clock + 1, ticks_of(now))):
-            tail = _tail(ticks >> 32, self._producer) + b'"'
-            lows = array("I", range(ticks & 0xFFFFFFFF, (ticks & 0xFFFFFFFF) + len(part)))
-            if sys.byteorder == "little":
-                lows.byteswap()
-            digits = lows.tobytes().hex().encode()
-            low = [digits[at : at + 8] for at in range(0, len(digits), 8)]
-            lines.append(_spliced_at_once(part, low, tail) or _spliced(part, low, tail))
+        for ticks, part in self._runs(documents, now):
+            lows, tail = self._uuids(ticks, len(part))
+            lines.append(_spliced_at_once(part, lows, tail) or _spliced(part, lows, tail))
         return b"".join(lines)
 
+    def stamped_batch(self, batch: Batch, now: datetime) -> bytes:
+        """Return a batch's documents as `stamped` does."""
+        if not batch.is_plain:
+            return self.stamped(batch.documents(), now)
+        lines: list[bytes] = []
+        for ticks, part in self._runs(batch.middles, now):
+            lows, tail = self._uuids(ticks, len(part))
+            lines.append(_plain(lows, tail, part, batch.closing))
+        return b"".join(lines)
+
+    def _uuids(self, ticks: int, count: int) -> tuple[list[bytes], bytes]:
+        """Return how each of many UUIDs begins, and how all of them end, the quote included."""
+        lows = array("I", range(ticks & 0xFFFFFFFF, (ticks & 0xFFFFFFFF) + count))
+        if sys.byteorder == "little":
+            lows.byteswap()
+        digits = lows.tobytes().hex(" ", 4).encode().split()
+        return digits, _tail(ticks >> 32, self._producer) + b'"'
+
     def _runs(
-        self, documents: Sequence[bytes], ticks: int
+        self, documents: Sequence[bytes], now: datetime
     ) -> Iterator[tuple[int, Sequence[bytes]]]:
         """Cut the documents where the high bits of their times change."""
+        ticks = max(self.clock + 1, ticks_of(now))
         start = 0
         while start < len(documents):
             count = min(len(documents) - start, 0x1_0000_0000 - (ticks & 0xFFFFFFFF))
@@ -217,16 +232,18 @@ def _spliced_at_once(documents: Sequence[bytes], low: Sequence[bytes], tail: byt
     A document has no line breaks, so the beginnings of lines are those of documents.
     """
     text = b"\n".join((b"", *documents))
-    # The shorter search is the quicker one, and nearly always enough.
-    if (b"uuid" in text and b'"uuid"' in text) or (b"\\" in text and b"\\u00" in text):
+    if not are_plain(PLAIN_OPENING, text):
         return b""
-    rests = text.split(b"\n" + _META + b'"')
-    count = len(documents)
-    if len(rests) != count + 1 or rests[0]:
+    rests = text.split(b"\n" + PLAIN_OPENING)
+    if len(rests) != len(documents) + 1 or rests[0]:
         return b""
-    pieces = [_META + b'"uuid":"', b"", tail + b',"', b"", b"\n"] * count
+    return _plain(low, tail, rests[1:], b"")
+
+
+def _plain(low: Sequence[bytes], tail: bytes, middles: Sequence[bytes], closing: bytes) -> bytes:
+    pieces = [PLAIN_OPENING + b'uuid":"', b"", tail + b',"', b"", closing + b"\n"] * len(middles)
     pieces[1::5] = low
-    pieces[3::5] = rests[1:]
+    pieces[3::5] = middles
     return b"".join(pieces)
 
 

@@ -3,6 +3,7 @@
 from flow_local.connectors.conversation import (
     CAPTURE,
     MATERIALIZE,
+    CapturedBatch,
     Connector,
     Conversation,
     conversation,
@@ -25,6 +26,7 @@ from flow_local.connectors.unary import (
 __all__ = [
     "CAPTURE",
     "MATERIALIZE",
+    "CapturedBatch",
     "Connector",
     "ConnectorFailed",
     "Conversation",

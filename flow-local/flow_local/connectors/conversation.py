@@ -6,7 +6,7 @@ RemoteProtocolError where it said something it may not.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Sized
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -52,6 +52,13 @@ class Connector:
     spares: Spares | None = None
 
 
+class CapturedBatch(Message, frozen=True):
+    """Many documents of one binding that came as `captured` lines; see `decode_by`."""
+
+    binding: int
+    documents: Sized
+
+
 class _CaptureJudge:
     def __init__(self) -> None:
         self._session = CaptureSession(Side.RUNTIME)
@@ -65,6 +72,9 @@ class _CaptureJudge:
         if kind is capture.Opened:
             for message in messages:
                 self._session.opened(message)
+        elif kind is CapturedBatch:
+            count = sum(len(message.documents) for message in messages)
+            self._session.response(capture.Captured, count)
         else:
             self._session.response(kind, len(messages))
 
@@ -126,6 +136,7 @@ class Conversation:
         self._process = process
         self._dialogue = dialogue
         self._judge = dialogue.judge()
+        self._decode: Callable[[bytes], list[Run]] = dialogue.responses.decode_runs
         self._what = what
         self._ended = False
         self.requests_ended = False
@@ -149,6 +160,13 @@ class Conversation:
         """Go on after an answer, for another purpose."""
         self._connector, self._what, self.is_kept = connector, what, False
         self._process.hand_logs_to(connector.on_event)
+
+    def decode_by(self, runs: Callable[[bytes], list[Run]]) -> None:
+        """Let somebody else decode the blocks from now on, who must do as `Codec.decode_runs` does.
+
+        Runs of `captured` may become `CapturedBatch`es.
+        """
+        self._decode = runs
 
     async def tried(self, wait_s: float) -> bool:
         """Ask for a spec after an answer, and tell whether the connector goes on reading.
@@ -251,7 +269,7 @@ class Conversation:
             await self._end()
             return []
         try:
-            runs = self._dialogue.responses.decode_runs(block)
+            runs = self._decode(block)
             for kind, messages in runs:
                 self._judge.responses(kind, messages)
         except RemoteProtocolError as error:

@@ -67,16 +67,22 @@ class _Unprovable(Exception):  # noqa: N818 - control flow of this module
 
 
 def acceptors(schema: Schema) -> list[Acceptor] | None:
+    """Return the `decode` of each of the schema's `decoders`."""
+    found = decoders(schema)
+    return None if found is None else [each.decode for each in found]
+
+
+def decoders(schema: Schema) -> "list[msgspec.json.Decoder[Any]] | None":
     """Return decoders all of which succeed only for JSON objects that satisfy the plain schema.
 
     They raise msgspec.DecodeError (or RecursionError) for others, and don't look at whether unread
     text is UTF-8. None where no such decoders can be made.
     """
-    return _acceptors(msgspec.json.encode(schema))
+    return _decoders(msgspec.json.encode(schema))
 
 
 @lru_cache(maxsize=SCHEMAS_KEPT_MAX)
-def _acceptors(encoded: bytes) -> list[Acceptor] | None:
+def _decoders(encoded: bytes) -> "list[msgspec.json.Decoder[Any]] | None":
     schema = msgspec.json.decode(encoded)
     prover = _Prover(schema)
     try:
@@ -87,7 +93,7 @@ def _acceptors(encoded: bytes) -> list[Acceptor] | None:
         return None
     types = [kinds["object"] for kinds in proofs] or [dict[str, msgspec.Raw]]
     try:
-        return [msgspec.json.Decoder(kind).decode for kind in types]
+        return [msgspec.json.Decoder(kind) for kind in types]
     except (TypeError, ValueError):  # a union that msgspec can't tell apart
         return None
 

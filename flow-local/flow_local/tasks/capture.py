@@ -31,13 +31,15 @@ from estuary_cdk.protocol.capture import (
 from estuary_cdk.protocol.flow import FULL_RANGE, RangeSpec
 from estuary_cdk.protocol.message import Message
 from flow_local.collections import Combiner, Stamper, producer_id
-from flow_local.connectors import CAPTURE, Conversation, conversation
+from flow_local.connectors import CAPTURE, CapturedBatch, Conversation, conversation
 from flow_local.recovery import TaskRecord
 from flow_local.recovery.patches import EMPTY, says
 from flow_local.schema.bundles import uses_inferred_schema
+from flow_local.schema.proving import prover
 from flow_local.schema.reductions import Reducer
 from flow_local.schema.validation import Validator
 from flow_local.tasks.applying import applied
+from flow_local.tasks.blocks import Blocks
 from flow_local.tasks.definitions import INTERVAL_S_DEFAULT, CaptureTask, Run
 from flow_local.tasks.ending import together, uninterrupted
 from flow_local.tasks.progress import BindingProgress
@@ -141,6 +143,7 @@ def _target(run: Run, binding: CaptureBinding, progress: BindingProgress) -> Tar
         progress,
         schema,
         run.world.collections.inferred(collection.name) if wants_schema else None,
+        prover(schema, collection.key),
     )
 
 
@@ -156,6 +159,7 @@ async def _session(shard: _Shard, staging: Staging) -> None:
                 state=Raw(staging.state if staging.state != b"null" else EMPTY),
             )
             await talk.send(request)
+            talk.decode_by(Blocks(staging.provers).runs)
             session = _Session(shard, talk, staging)
             try:
                 await session.run()
@@ -211,25 +215,33 @@ class _Session:
 
     async def _take(self, runs: Sequence[tuple[type[Message], list[Any]]]) -> None:
         for kind, messages in runs:
-            if kind is Captured:
-                await self._documents(messages)
-            elif kind is Checkpoint:
-                for message in messages:
-                    self._checkpoint(message)
-            elif kind is SourcedSchema:
-                for message in messages:
-                    self._staging.add_schema(message.binding, bytes(message.document_schema))
-            elif kind is Opened:
-                self._opened = True
-                self._acknowledges = messages[0].explicit_acknowledgements
-                self._run.progress.phase = "running"
+            await self._hear(kind, messages)
         staging = self._staging
         if staging.checkpoints:
             waited = self._clock.monotonic() - self._eligible_since
             if staging.spilled or staging.eligible_bytes >= COMMIT_BYTES or waited >= COMMIT_WAIT_S:
                 await self._commit()
 
-    async def _documents(self, messages: list[Captured]) -> None:
+    async def _hear(self, kind: type[Message], messages: list[Any]) -> None:
+        if kind is CapturedBatch:
+            for message in messages:
+                self._staging.add_batch(message.binding, message.documents)
+            await self._relieve()
+        elif kind is Captured:
+            self._documents(messages)
+            await self._relieve()
+        elif kind is Checkpoint:
+            for message in messages:
+                self._checkpoint(message)
+        elif kind is SourcedSchema:
+            for message in messages:
+                self._staging.add_schema(message.binding, bytes(message.document_schema))
+        elif kind is Opened:
+            self._opened = True
+            self._acknowledges = messages[0].explicit_acknowledgements
+            self._run.progress.phase = "running"
+
+    def _documents(self, messages: list[Captured]) -> None:
         staging = self._staging
         binding = messages[0].binding
         if all(message.binding == binding for message in messages):
@@ -240,6 +252,9 @@ class _Session:
                 groups.setdefault(message.binding, []).append(bytes(message.doc))
             for each, documents in groups.items():
                 staging.add(each, documents)
+
+    async def _relieve(self) -> None:
+        staging = self._staging
         if staging.full:
             await self._commit()
             if staging.full:

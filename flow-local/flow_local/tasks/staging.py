@@ -20,15 +20,16 @@ from estuary_cdk.failpoints import failpoint
 from estuary_cdk.logs import get_logger
 from estuary_cdk.protocol.flow import ConnectorState
 from estuary_cdk.transport import Thread
-from flow_local.collections import Collections, Combiner, Journal, Stamper
+from flow_local.collections import Batch, Collections, Combiner, Journal, Stamper
 from flow_local.collections.store import Inferred
 from flow_local.recovery import Commit, Recovery
 from flow_local.recovery.patches import updated
+from flow_local.schema.proving import Prover
 from flow_local.schema.validation import Validator
 from flow_local.tasks.progress import BindingProgress
 
 STAGED_BYTES_MAX: Final = 32 << 20
-BLOCK_DOCUMENTS: Final = 512
+BLOCK_BYTES: Final = 256 << 10
 
 log = get_logger(__name__)
 
@@ -45,8 +46,9 @@ class Target:
     write_schema: bytes
     inferred: Inferred | None = None
     """Of the collection, if its readers want to know."""
-    group: list[bytes] = field(default_factory=list)
-    eligible: list[bytes] = field(default_factory=list)
+    prover: Prover | None = None
+    group: list[Batch] = field(default_factory=list)
+    eligible: list[Batch] = field(default_factory=list)
     written_documents: int = 0
     written_bytes: int = 0
 
@@ -100,6 +102,11 @@ class Staging:
         return self._identity.state
 
     @property
+    def provers(self) -> Sequence[Prover | None]:
+        """What proves documents of each binding valid, in order."""
+        return [target.prover for target in self._targets]
+
+    @property
     def full(self) -> bool:
         """Whether documents must leave before more are taken: by `commit`, else by `spill`."""
         return self._group_bytes + self.eligible_bytes >= self._staged_bytes_max
@@ -122,8 +129,12 @@ class Staging:
                 pointer=failure.pointer,
                 reason=failure.reason,
             )
-        target.group += documents
-        self._group_bytes += sum(map(len, documents))
+        self.add_batch(binding, Batch(documents, sum(map(len, documents))))
+
+    def add_batch(self, binding: int, batch: Batch) -> None:
+        """Add valid documents to the group; raises RemoteProtocolError as `add` does."""
+        self._target(binding).group.append(batch)
+        self._group_bytes += batch.size
 
     def _target(self, binding: int) -> Target:
         if binding >= len(self._targets):
@@ -165,8 +176,8 @@ class Staging:
         assert not self.checkpoints, "what is eligible is committed first"
         await self._hold(self._targets)
         for target in self._targets:
-            documents, target.group = target.group, []
-            await self._write(target, documents)
+            batches, target.group = target.group, []
+            await self._write(target, batches)
         self._group_bytes = 0
 
     async def commit(self) -> int:
@@ -180,8 +191,8 @@ class Staging:
         self._updates.clear()
         await self._hold([target for target in self._targets if target.touched])
         for target in self._targets:
-            documents, target.eligible = target.eligible, []
-            await self._write(target, documents)
+            batches, target.eligible = target.eligible, []
+            await self._write(target, batches)
         held = list(self._held)
         ends = await self._thread.run(lambda: {each.name: each.sync() for each in held})
         inferred = self._schemas()
@@ -240,17 +251,29 @@ class Staging:
             journal.lock.release()
         self._held.clear()
 
-    async def _write(self, target: Target, documents: list[bytes]) -> None:
-        combined = target.combiner.combined(documents) if documents else documents
-        for start in range(0, len(combined), BLOCK_DOCUMENTS):
-            part = combined[start : start + BLOCK_DOCUMENTS]
-            block = self._identity.stamper.stamped(part, self._now())
-            inferred = target.inferred
-            if inferred and inferred.inference.widen(block.split(b"\n")[:-1]):
-                inferred.unrecorded = True
-            target.written_documents += len(part)
-            target.written_bytes += len(block)
-            await self._thread.run(lambda block=block: target.journal.append(block))  # type: ignore[misc]
+    async def _write(self, target: Target, batches: Sequence[Batch]) -> None:
+        """Append documents, a block at a time."""
+        blocks: list[bytes] = []
+        size = 0
+        for batch in target.combiner.combined_batches(batches):
+            for part in batch.cut(2 * BLOCK_BYTES):  # What is cut is no block as it came.
+                block = self._identity.stamper.stamped_batch(part, self._now())
+                target.written_documents += len(part)
+                blocks.append(block)
+                size += len(block)
+                if size >= BLOCK_BYTES:
+                    await self._append(target, b"".join(blocks))
+                    blocks, size = [], 0
+        await self._append(target, b"".join(blocks))
+
+    async def _append(self, target: Target, block: bytes) -> None:
+        if not block:
+            return
+        inferred = target.inferred
+        if inferred and inferred.inference.widen(block.split(b"\n")[:-1]):
+            inferred.unrecorded = True
+        target.written_bytes += len(block)
+        await self._thread.run(lambda: target.journal.append(block))
 
     def _schemas(self) -> dict[str, bytes]:
         """Return what is inferred now of collections whose schema has changed."""

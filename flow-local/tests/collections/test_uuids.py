@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estuary_cdk.errors import DataError
-from flow_local.collections import Published, Stamper, producer_id, published_s
+from flow_local.collections import Batch, Published, Stamper, are_plain, producer_id, published_s
 from flow_local.collections.uuids import UNIX_EPOCH_TICKS, ticks_of, uuid_text
 
 PRODUCER = bytes.fromhex("071353030311")
@@ -143,6 +143,26 @@ def test_documents_of_all_kinds_make_a_block(documents):
     alone = Stamper(PRODUCER)
     assert block == b"".join(alone.stamped([document], NOW) for document in documents)
     assert block.count(b"\n") == len(documents)
+
+
+@given(st.lists(st.sampled_from([*DOCUMENTS]), min_size=1), st.sampled_from([b'{"_meta":{"', b"{"]))
+def test_a_batch_is_stamped_as_its_documents_are(documents, opening):
+    documents = [each for each in documents if each.startswith(opening) and each.endswith(b"}")]
+    middles = [each[len(opening) : -1] for each in documents]
+    plain = are_plain(opening, b"\n".join(documents))
+    batch = Batch(middles, 1, opening, b"}", None, plain)
+    stamped = Stamper(PRODUCER).stamped_batch(batch, NOW)
+    assert stamped == Stamper(PRODUCER).stamped(documents, NOW)
+
+
+def test_a_batch_is_stamped_across_the_low_bits_of_time():
+    clock = ticks_of(NOW) // 0x1_0000_0000 * 0x1_0000_0000 + 0xFFFF_FFFD
+    batch = Batch([b'"n":%d}' % number for number in range(5)], 1, b'{"_meta":{"', b"}", None, True)
+    first, second = Stamper(PRODUCER, clock), Stamper(PRODUCER, clock)
+    earlier = NOW - timedelta(days=1)
+    stamped = first.stamped_batch(batch, earlier)
+    assert stamped == second.stamped(batch.documents(), earlier)
+    assert first.clock == second.clock == clock + 5
 
 
 @given(

@@ -78,12 +78,12 @@ def test_past_the_limit_of_types_everything_works_without_them(monkeypatch):
 
 CHURN = """
 import gc
-from flow_local.schema.acceptors import _acceptors, acceptors
+from flow_local.schema.acceptors import _decoders, acceptors
 kinds = ["string", "array", "object", "null", "integer", "number"]
 for n in range(100):
     node = {"type": kinds, "format": "date", "maxLength": n, "maxItems": n, "minimum": n}
     acceptors({"properties": {"a": node, "b": {**node, "additionalProperties": {"type": "null"}}}})
-_acceptors.cache_clear()
+_decoders.cache_clear()
 gc.collect()
 """
 

@@ -65,6 +65,30 @@ async def test_an_invalid_document_fails_the_task_and_its_transaction_stays_invi
     assert await stage.state() == {"a": 1}
 
 
+@pytest.mark.parametrize("rest", ['"id":3,,}}}', '"id":3}{}}}', "Traceback"])
+async def test_garbage_that_begins_as_a_document_is_named(stage, rest):
+    line = '{"captured":{"binding":0,"doc":{' + rest
+    steps = [emit({"id": 1}), {"raw": line}, {"quiet": 1}]
+    with pytest.raises(RemoteProtocolError) as failure:
+        await stage.run(stage.capture_task({"steps": steps}))
+    sentence = f"can't capture 'acme/source': can't read message {line.encode()!r}: "
+    assert str(failure.value).startswith(sentence)
+    assert "stdout carries the protocol alone" in str(failure.value)
+    assert await stage.values() == []
+
+
+async def test_odd_spellings_of_documents_come_through(stage):
+    lines = [
+        '{"captured":{"binding":0,"doc":{"id":1},"x":{"b":2}}}',
+        '{"captured":{"doc_json":{"id":2},"binding":"0"}}',
+        '{"captured":{"binding":0,"doc":{"id":3,"n":1.0}}}',
+        '{"captured": {"binding": 0, "doc": {"id": 4} } }',
+    ]
+    steps = [*({"raw": line} for line in lines), {"patch": {}}]
+    await stage.run(stage.capture_task({"steps": steps}))
+    assert [each["id"] for each in await stage.values()] == [1, 2, 3, 4]
+
+
 async def test_an_exit_within_a_checkpoint_keeps_what_was_checkpointed_alone(stage):
     steps = [emit({"id": 1}), {"patch": {"a": 1}}, emit({"id": 2}), {"exit": 0}]
     with pytest.raises(RemoteProtocolError, match=r"'acme/source'.*in the middle of its work"):

@@ -1,10 +1,16 @@
+import random
+
 import pytest
 from msgspec import Raw
 
 from estuary_cdk import failpoints
 from estuary_cdk.errors import ContractError
+from estuary_cdk.protocol.codec import captured_block
 from estuary_cdk.protocol.flow import ConnectorState
 from flow_local.collections import StorageError
+from flow_local.connectors import CapturedBatch
+from flow_local.schema.proving import prover
+from flow_local.tasks.blocks import Blocks
 
 STATE = ConnectorState(updated=Raw(b'{"a":1}'), merge_patch=True)
 
@@ -112,3 +118,62 @@ async def test_after_a_commit_of_doubtful_outcome_nothing_is_cut_off(stage):
             await second.commit()
         second.give_up()
     assert [each["id"] for each in await stage.documents("acme/a")] == [0, 1, 2]
+
+
+SUMS = (
+    b'{"type":"object","reduce":{"strategy":"merge"},"properties":{'
+    b'"id":{"type":["number","string","null"]},'
+    b'"n":{"type":"integer","reduce":{"strategy":"sum"}}}}'
+)
+KEYS = [
+    b"1",
+    b"1.0",
+    b"1e0",
+    b'"1"',
+    b'"\\u0031"',
+    b"null",
+    b"2",
+    b"3",
+    b"4",
+    b"5",
+    b"6",
+    b"7",
+    b"",
+]
+
+
+def keyed(chance):
+    key = chance.choice(KEYS)
+    return b'{"_meta":{"op":"c"},%b"n":1}' % (b'"id":%b,' % key if key else b"")
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_batches_become_what_their_documents_would(stage, seed):
+    chance = random.Random(seed)
+    blocks = Blocks([prover(SUMS, ["/id"])])
+    async with stage.world() as world:
+        one = stage.staging_of(world, "acme/a", SUMS, 300)
+        many = stage.staging_of(world, "acme/b", SUMS, 300)
+        for _ in range(12):
+            documents = [keyed(chance) for _ in range(chance.randrange(1, 4))]
+            one.add(0, documents)
+            [(kind, [message])] = blocks.runs(captured_block(0, documents))
+            assert kind is CapturedBatch
+            many.add_batch(0, message.documents)
+            assert one.full == many.full
+            checkpoint, commit = chance.random() < 0.3, chance.random() < 0.5
+            for each in (one, many):
+                if checkpoint:
+                    each.checkpoint(STATE)
+                if (checkpoint and commit) or each.spilled:
+                    await each.commit()
+                elif each.full and not each.checkpoints:
+                    await each.spill()
+        for each in (one, many):
+            each.checkpoint(None)
+            await each.commit()
+            each.give_up()
+    expected, found = [await stage.documents(name) for name in ("acme/a", "acme/b")]
+    for each in (*expected, *found):
+        del each["_meta"]["uuid"]
+    assert found == expected

@@ -125,8 +125,9 @@ def test_a_row_that_is_there_though_new_is_an_error_not_an_overwrite(file):
     binding = file.binding()
     file.create(binding)
     file.query("INSERT INTO t VALUES (1, 'by hand', '{}')")
+    others = [(key, "new") for key in range(2, 25)]
     with file.opened(binding) as transactor, pytest.raises(DataError, match="UNIQUE"):
-        transactor.store(file.stores((1, "a")))
+        transactor.store(file.stores(*others, (1, "a")))
     assert file.query(ROWS) == [(1, "by hand")]
 
 

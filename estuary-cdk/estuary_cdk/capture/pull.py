@@ -35,6 +35,8 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 ResourceT = TypeVar("ResourceT", bound=BaseModel)
 
 DOCUMENT_BYTES_MAX: Final = 16 << 20
+# What is spelt at once should stay in the processor's caches until it is written.
+EMITTED_DOCUMENTS: Final = 512
 
 _CODEC: Final = Codec(CAPTURE_RESPONSES)
 
@@ -112,12 +114,14 @@ class Transaction(Generic[ResourceT, StateT]):
         Waits only once the transaction writes and the runtime is behind. Raises DataError for a
         document larger than the runtime takes.
         """
-        block = captured_block(binding.index, documents)
-        if len(block) > DOCUMENT_BYTES_MAX:
-            _judge_sizes(binding, documents)
-        self.documents += len(documents)
-        self.bytes += len(block)
-        await self._add(block, (Captured, len(documents)))
+        for start in range(0, len(documents), EMITTED_DOCUMENTS):
+            some = documents[start : start + EMITTED_DOCUMENTS]
+            block = captured_block(binding.index, some)
+            if len(block) > DOCUMENT_BYTES_MAX:
+                _judge_sizes(binding, some)
+            self.documents += len(some)
+            self.bytes += len(block)
+            await self._add(block, (Captured, len(some)))
 
     async def emit_block(
         self, binding: Binding[ResourceT, StateT], block: bytes, documents: int

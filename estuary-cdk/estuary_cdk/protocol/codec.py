@@ -274,7 +274,7 @@ def captured_block(binding: int, documents: Sequence[bytes]) -> bytes:
     return _framed(documents, b'{"captured":{"binding":%d,"doc":' % binding, b"}}\n")
 
 
-_CAPTURED = re.compile(rb'\{"captured":\{"binding":(0|[1-9]\d{0,8}),"doc":(\{"_meta":\{"|\{)')
+_CAPTURED = re.compile(rb'\{"captured":\{(?:"binding":(0|[1-9]\d{0,8}),)?"doc":(\{"_meta":\{"|\{)')
 _CAPTURED_END: Final = b"}}}\n"
 CUTS_MAX: Final = 16
 """Runs looked for in one block: each costs a look at the rest of it."""
@@ -298,7 +298,9 @@ class CapturedLines:
 
 
 def cut_captured(block: bytes) -> list[CapturedLines | bytes]:
-    """Cut a block of whole lines into runs of `captured` as we spell them, and lines to decode.
+    """Cut a block of whole lines into runs of `captured` as they are mostly spelt, and other lines.
+
+    The other lines are to be decoded.
 
     The documents are objects if the text of a run is as many JSON values as the run has middles: a
     brace, a line break and a brace can only stand between values. Whoever takes a run must have
@@ -325,8 +327,10 @@ def cut_captured(block: bytes) -> list[CapturedLines | bytes]:
 def _captured_lines(block: bytes, first: re.Match[bytes]) -> CapturedLines | None:
     prefix, start = first.group(), first.start()
     middles = block[first.end() :].split(_CAPTURED_END + prefix)
-    if block.count(b"\n", start) == len(middles) and block.endswith(_CAPTURED_END):
-        middles[-1] = middles[-1][: -len(_CAPTURED_END)]
+    whole = middles[-1].removesuffix(_CAPTURED_END)
+    # A search of all at once costs a fifth of counting line breaks.
+    if len(whole) < len(middles[-1]) and b"\n" not in b"".join((*middles[:-1], whole)):
+        middles[-1] = whole
         lines = block[start:]
     else:  # Another kind of line stands among them, or behind them.
         last = next(n for n, middle in enumerate(middles) if b"\n" in middle)
@@ -338,7 +342,7 @@ def _captured_lines(block: bytes, first: re.Match[bytes]) -> CapturedLines | Non
             return None
         around = len(prefix) + len(_CAPTURED_END)
         lines = block[start : start + around * len(middles) + sum(map(len, middles))]
-    return CapturedLines(int(first.group(1)), first.group(2), middles, lines)
+    return CapturedLines(int(first.group(1) or 0), first.group(2), middles, lines)
 
 
 def loaded_block(binding: int, documents: Sequence[bytes]) -> bytes:

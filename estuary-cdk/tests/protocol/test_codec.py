@@ -313,6 +313,7 @@ lines = st.one_of(
         [
             b'{"checkpoint":{"state":{"updated":{"a":{}}}}}\n',
             b'{"captured":{"doc":{},"binding":1}}\n',
+            b'{"captured":{"doc":{"a":1}}}\n' * 2,
             b'{"captured":{"binding":0,"doc":[{}]}}\n',
             b'{"captured":{"binding":0,"doc":{"a":1},"x":{"b":{}}}}\n',
             b'{"captured":{"binding":01,"doc":{}}}\n',
@@ -334,7 +335,8 @@ def test_cut_blocks_are_whole_and_in_order(parts) -> None:
         if isinstance(each, CapturedLines):
             found = each.text().splitlines()
             assert found == [each.opening + middle + b"}" for middle in each.middles]
-            assert captured_block(each.binding, found) == each.lines
+            bare = each.lines.replace(b'"binding":0,', b"")
+            assert bare == captured_block(each.binding, found).replace(b'"binding":0,', b"")
 
 
 @given(st.integers(0, 2), documents, documents)

@@ -46,6 +46,6 @@ class Batch:
 
 def are_plain(opening: bytes, text: bytes) -> bool:
     """Tell of documents whether they are plain; `text` is all of theirs."""
-    # The shorter search is the quicker one, and nearly always enough.
-    named = b"uuid" in text and b'"uuid"' in text
-    return opening == PLAIN_OPENING and not named and not (b"\\" in text and b"\\u00" in text)
+    if opening != PLAIN_OPENING or (b"\\" in text and b"\\u00" in text):
+        return False
+    return text.rfind(b'"uuid"') < 0  # Quicker than any search forward.

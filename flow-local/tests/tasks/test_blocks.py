@@ -97,6 +97,14 @@ def test_odd_lines_among_others_say_what_they_do_when_decoded(odd, more):
         assert said(BLOCKS.runs, block) == said(CAPTURE.responses.decode_runs, block)
 
 
+def test_a_connector_that_leaves_binding_0_out_is_as_quick():
+    line = b'{"captured":{"doc":{"id":%d}}}\n'
+    [(kind, [message])] = BLOCKS.runs(line % 1 + line % 2)
+    assert kind is CapturedBatch
+    assert message.binding == 0
+    assert message.documents.documents() == [b'{"id":1}', b'{"id":2}']
+
+
 def test_nearly_all_documents_are_not_taken_apart():
     block = captured_block(0, [b'{"_meta":{"op":"c"},"id":%d}' % n for n in range(100)])
     (kind, [message]), _, (after, [rest]) = BLOCKS.runs(block + CHECKPOINT + block)

@@ -418,11 +418,14 @@ def open_transactor(
     files = Files(service, config.staging) if isinstance(config.staging, Bucket) else None
     loading = ThreadPoolExecutor(LOADS_MAX, "bigquery-load")
     asking = ThreadPoolExecutor(JOBS_MAX, "bigquery-ask")
+    failed = True
     try:
         place = Place(service, loading, asking, files, secrets.token_hex(6), SystemClock())
         yield BigQueryTransactor(service, bindings, shard, place)
+        failed = False
     finally:
-        # What is under way has to end before its connections do.
+        # What is under way has to end before its connections do. What is still to be asked is to
+        # forget staged keys, for which a session that failed has no time.
         loading.shutdown(cancel_futures=True)
-        asking.shutdown(cancel_futures=True)
+        asking.shutdown(cancel_futures=failed)
         service.close()

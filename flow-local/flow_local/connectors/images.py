@@ -10,6 +10,7 @@ from estuary_cdk.errors import ConfigError, TransientError
 from flow_local.connectors.engines import Engine
 
 PULL_WAIT_S: Final = 1800.0
+INSPECT_WAIT_S: Final = 60.0
 # What Flow runs; an image that was built here may be for another platform.
 PULLED_PLATFORM: Final = "linux/amd64"
 # As in Flow, an image of this tag is one that was built here.
@@ -38,7 +39,7 @@ class Image:
 def present(engine: Engine, name: str) -> Image:
     """Return an image, pulled where it isn't here yet.
 
-    Raises ConfigError where it can't be had, TransientError where the pull takes too long.
+    Raises ConfigError where it can't be had, TransientError where the engine takes too long.
     """
     if found := _inspected(engine, name):
         return found
@@ -64,7 +65,12 @@ def _connector(name: str) -> str:
 
 
 def _inspected(engine: Engine, name: str) -> Image | None:
-    answer = engine.ask("image", "inspect", name)
+    answer = engine.ask("image", "inspect", name, wait_s=INSPECT_WAIT_S)
+    if answer.late:
+        raise TransientError(
+            f"can't look up image {name!r} with {engine.kind}: {answer.reason}",
+            hint="see what keeps it, or the machine, busy",
+        )
     if answer.status != 0:
         return None
     try:

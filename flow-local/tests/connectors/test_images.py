@@ -10,8 +10,8 @@ from shlex import quote
 
 import pytest
 
-from estuary_cdk.errors import ConfigError
-from flow_local.connectors import containers, engines, image
+from estuary_cdk.errors import ConfigError, TransientError
+from flow_local.connectors import containers, engines, image, images
 
 IMAGE = "ghcr.io/acme/source-x:v1"
 
@@ -219,6 +219,15 @@ def test_an_engine_that_hangs_is_given_up(machine):
     answer = engines.Engine(str(program), "docker").ask("version", wait_s=0.2)
     assert answer.late
     assert time.monotonic() - began < 50
+
+
+def test_an_engine_that_is_slow_to_look_is_not_said_to_lack_the_image(machine, monkeypatch):
+    program = machine.home / "podman"
+    program.write_text('#!/bin/sh\n[ "$1" = version ] || exec /bin/sleep 60\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(images, "INSPECT_WAIT_S", 0.2)
+    with pytest.raises(TransientError, match="with podman: 'no answer within"):
+        image("ghcr.io/estuary/source-x:local")
 
 
 def test_a_description_that_is_none_is_said_to_be_so(machine):

@@ -223,7 +223,7 @@ def test_an_engine_that_hangs_is_given_up(machine):
 
 def test_an_engine_that_is_slow_to_look_is_not_said_to_lack_the_image(machine, monkeypatch):
     program = machine.home / "podman"
-    program.write_text('#!/bin/sh\n[ "$1" = version ] || exec /bin/sleep 60\n')
+    program.write_text('#!/bin/sh\n[ "$1" != image ] || exec /bin/sleep 60\n')
     program.chmod(0o755)
     monkeypatch.setattr(images, "INSPECT_WAIT_S", 0.2)
     with pytest.raises(TransientError, match="with podman: 'no answer within"):

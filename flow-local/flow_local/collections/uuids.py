@@ -29,7 +29,6 @@ TICKS_PER_SECOND: Final = 10_000_000
 UUID_LENGTH: Final = 36
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_META: Final = b'{"_meta":{'
 _STAMPED: Final = b'"_meta":{"uuid":"'
 _NAMED_META: Final = b'"_meta":{'
 _UUID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
@@ -254,7 +253,7 @@ def _spliced(documents: Sequence[bytes], lows: Sequence[bytes], tail: bytes) -> 
         escaped = b"\\u00" in document  # A name may be spelt in another way.
         if escaped or b'"uuid"' in document:
             add(_rebuilt(document, low + tail))
-        elif document.startswith(_META) and document[10:11] == b'"':
+        elif document.startswith(PLAIN_OPENING):
             add(b'{"_meta":{"uuid":"%b%b,%b' % (low, tail, document[10:]))
         elif b'"_meta"' not in document and document[:2] == b'{"':
             add(b'{"_meta":{"uuid":"%b%b},%b' % (low, tail, document[1:]))
